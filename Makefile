@@ -1,0 +1,52 @@
+# The commands of this project. `make help` lists them; each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# DVC runs every stage as `python -m stages.…`: the environment's own Python must come first.
+WITH_ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+MLFLOW_PORT ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check ui clean pins
+
+help: ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(READY) ## make .venv with the pinned packages and this project
+
+$(READY): requirements/all.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table (minutes on a CPU)
+	@$(WITH_ENVIRONMENT) dvc repro demo
+	@cat reports/demo.txt
+
+test: $(READY) ## the tests
+	@$(BIN)/python -m pytest -n 2
+
+check: $(READY) ## ruff and pyright
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/pyright
+
+ui: $(READY) ## MLflow's page on the runs of this repository
+	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(MLFLOW_PORT)
+
+pins: $(READY) ## resolve requirements/*.txt anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make pins" --all-extras pyproject.toml -o requirements/all.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make pins" requirements/uv.in -o requirements/uv.txt
+
+clean: ## remove what stages and set-up made; DVC's cache stays
+	@rm -rf $(VENV) data runs results fingerprints reports/metrics reports/tables reports/figures reports/demo.txt \
+		.resume *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find pipeline stages tests -name __pycache__ -type d -prune -exec rm -rf {} +

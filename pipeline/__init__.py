@@ -1,0 +1,1 @@
+"""Fair adversarial training, from archive to table. Rooms are listed in `docs/decisions.md`; data flows one way."""

@@ -1,0 +1,1 @@
+"""Attacks: the one gradient loop, and adapters to published attacks."""

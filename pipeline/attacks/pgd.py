@@ -1,0 +1,125 @@
+"""The only gradient-ascent loop of the project: every training attack and every PGD evaluation is an instance of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Images = Float[Tensor, "batch channel height width"]
+Start = Literal["uniform", "gauss", "zero"]
+BatchNormMode = Literal["train", "eval"]
+
+
+class StoppingRule(Protocol):
+    """Decides, check by check, which images still move. Made anew for every attacked batch."""
+
+    def __call__(self, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Takes which images are classified correctly at this check; returns which images make the next step."""
+        ...
+
+
+Observer = Callable[[int, Images, Bool[Tensor, " batch"]], None]
+"""Called before each step with the step's number, the current iterate and which images are classified correctly."""
+
+
+def initial_perturbation(
+    kind: Start, images: Images, epsilon: Float[Tensor, " batch"], generator: torch.Generator | None
+) -> Images:
+    """Where an attack starts, as a perturbation (spec 1.2).
+
+    `uniform`: each coordinate U(-epsilon, +epsilon); `gauss`: 0.001 * N(0, 1), not clipped to the radius; `zero`.
+    """
+    if kind == "zero":
+        return torch.zeros_like(images)
+    # The memory format of the images is kept: noise laid out otherwise would make the first convolution copy its input.
+    noise = torch.empty_like(images)
+    if kind == "gauss":
+        return noise.normal_(generator=generator).mul_(0.001)
+    return noise.uniform_(-1, 1, generator=generator).mul_(epsilon.view(-1, 1, 1, 1))
+
+
+def pgd(
+    model: Callable[[Tensor], Tensor],
+    images: Images,
+    labels: Tensor,
+    *,
+    loss: Callable[[Tensor], Tensor],
+    epsilon: Float[Tensor, " batch"],
+    step_size: Float[Tensor, " batch"],
+    num_steps: int,
+    start: Images,
+    direction: Literal[1, -1] = 1,
+    stopping: StoppingRule | None = None,
+    observer: Observer | None = None,
+) -> Images:
+    """Moves along the sign of the gradient of `loss` without leaving the ball around `images` or the box [0, 1].
+
+        delta[t+1] = box(clip(delta[t] + direction * step_size * sign(grad loss(f(x + delta[t]))), +-epsilon))
+
+    Madry et al. 2018, Sec. 2.1; the order of operations is the spec's (1.2): the check of the prediction comes before each
+    step, the last iterate is never checked, the start is projected on the box only.
+
+    Args:
+        model: images in [0, 1] to logits `batch class`. Its parameters should be frozen (`attacking`).
+        images: in [0, 1].
+        labels: the true classes, `batch`; only the stopping rule and the observer look at them.
+        loss: logits to one loss per image, `batch`; their sum is differentiated, only signs are used.
+        epsilon: radius of each image, in units of [0, 1] images.
+        step_size: step of each image, in the same units.
+        num_steps: number of steps T.
+        start: the initial perturbation, see `initial_perturbation`.
+        direction: +1 ascends the loss, -1 descends it (a targeted attack).
+        stopping: which images still move; none means all, always. Ends the loop early when no image moves.
+        observer: sees every iterate that is checked.
+
+    Returns:
+        The adversarial images, without gradient.
+    """
+    radius = epsilon.view(-1, 1, 1, 1)
+    step = direction * step_size.view(-1, 1, 1, 1)
+    # Both intervals hold 0, so one clamp to their intersection is clipping to the radius, then to the box.
+    lower, upper = torch.maximum(-radius, -images), torch.minimum(radius, 1 - images)
+    delta = torch.clamp(start, -images, 1 - images)
+    for number in range(num_steps):
+        adversarial = (images + delta).requires_grad_()
+        with torch.enable_grad():
+            logits = model(adversarial)
+            total = loss(logits).sum()
+        active = None
+        if stopping is not None or observer is not None:
+            correct = logits.detach().argmax(dim=1) == labels
+            if observer is not None:
+                observer(number, adversarial.detach(), correct)
+            if stopping is not None:
+                active = stopping(correct)
+                if not active.any():
+                    break
+        (gradient,) = torch.autograd.grad(total, adversarial)
+        moved = torch.clamp(delta + step * gradient.sign(), lower, upper)
+        delta = moved if active is None else torch.where(active.view(-1, 1, 1, 1), moved, delta)
+    return images + delta
+
+
+@contextmanager
+def attacking(model: nn.Module, batch_norm: BatchNormMode) -> Iterator[None]:
+    """The one place that decides the batch-norm mode during an attack (spec 1.3), and where parameters are frozen.
+
+    `train`: batch statistics, and every attack forward updates the running statistics; `eval`: running statistics, not
+    updated. On leaving, the previous mode and the parameters' gradients come back.
+    """
+    was_training = model.training
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if was_training != (batch_norm == "train"):
+        model.train(batch_norm == "train")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        if was_training != (batch_norm == "train"):
+            model.train(was_training)

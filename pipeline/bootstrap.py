@@ -1,0 +1,92 @@
+"""Confidence intervals over test images: what the numbers would have been with other images of the same kind.
+
+The bootstrap draws as many images as there are, with replacement, and recomputes every number. Metrics see of an image
+only into which cell it falls (its class, and whether it was predicted right), and the counts of the cells among n
+images drawn with replacement are multinomial with the observed frequencies. So drawing the counts is drawing the
+images, at the cost of the cells. Merged cells are multinomial again: each metric draws only the cells it tells apart.
+
+Images are drawn from the whole test set, not class by class, so the class sizes of a replicate vary as well.
+"""
+
+import warnings
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from pipeline import metrics
+from pipeline.settings import Settings
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends; nan where the number is undefined."""
+
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+
+
+class Bootstrap(Settings):
+    """Percentile intervals (Efron and Tibshirani 1993, ch. 13). The same settings and counts give the same interval.
+
+    An accuracy observed as exactly 0 or 1 gets an interval of no width.
+
+    Attributes:
+        replicates: how many test sets are drawn.
+        level: the confidence level.
+        seed: of the draws; every interval starts from it anew, so it depends on no other interval.
+    """
+
+    replicates: PositiveInt = 1000
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: NonNegativeInt = 0
+
+    def accuracies(self, hits: Int[np.ndarray, "class outcomes"]) -> dict[str, Interval]:
+        """Intervals of overall, worst-class, minimum and class accuracy, by the names they have in the tidy table.
+
+        The worst class is chosen again in every replicate: its interval accounts for the choice after looking. As the
+        minimum of noisy accuracies is lower than the noise alone would make one of them, it lies rather below the value.
+
+        Args:
+            hits: `hits[y, c]` images of class `y` were right in `c` of their `outcomes - 1` predictions. An image with
+                several predictions (one per severity) is drawn with all of them, for they are not independent.
+        """
+        drawn = self._resampled(hits)
+        correct, predictions = drawn @ np.arange(hits.shape[1]), drawn.sum(axis=-1) * (hits.shape[1] - 1)
+        class_accuracies = metrics.ratio(correct, predictions)
+        return {
+            "overall_accuracy": self._interval(metrics.ratio(correct.sum(axis=-1), predictions.sum(axis=-1))),
+            "worst_class_accuracy": self._interval(metrics.worst_accuracy(class_accuracies)),
+            "minimum_class_accuracy": self._interval(metrics.minimum_accuracy(class_accuracies)),
+            "class_accuracy": self._interval(class_accuracies),
+        }
+
+    def errors(self, confusion: Int[np.ndarray, "class class"]) -> dict[str, Interval]:
+        """Intervals of `class_accuracy_ovr` and `cfps`, where each image has one prediction."""
+        right = np.trace(confusion)
+        false_positives = self._resampled(np.append(confusion.sum(axis=0) - np.diagonal(confusion), right))[:, :-1]
+        images, ovr = confusion.sum(), metrics.class_accuracy_ovr(confusion)
+        # An image counts for eq. 7 of a class or it does not: two cells.
+        counts = np.random.default_rng(self.seed).binomial(images, ovr, size=(self.replicates, len(ovr)))
+        return {
+            "class_accuracy_ovr": self._interval(counts / images),
+            "cfps": self._interval(metrics.ratio(false_positives, false_positives.sum(axis=-1, keepdims=True))),
+        }
+
+    def _resampled(self, counts: Int[np.ndarray, "..."]) -> Int[np.ndarray, "replicate ..."]:
+        """Counts of the cells among as many images as there are, drawn with replacement."""
+        occupied, images = counts > 0, counts.sum()
+        drawn = np.zeros((self.replicates, *counts.shape), dtype=np.int64)
+        generator = np.random.default_rng(self.seed)
+        drawn[:, occupied] = generator.multinomial(images, counts[occupied] / images, size=self.replicates)
+        return drawn
+
+    def _interval(self, values: Float[np.ndarray, "replicate ..."]) -> Interval:
+        """Percentiles over the replicates in which the number is defined."""
+        tail = (1 - self.level) / 2
+        # nanquantile walks the columns one by one; almost always nothing is undefined.
+        quantile = np.nanquantile if np.isnan(values).any() else np.quantile
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice encountered")
+            low, high = quantile(values, (tail, 1 - tail), axis=0)
+        return Interval(np.asarray(low), np.asarray(high))

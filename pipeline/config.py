@@ -1,0 +1,308 @@
+"""The schema of params.yaml, runs.yaml and own.yaml; nothing else reads these files."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt, StrictInt, ValidationError, model_validator
+
+from pipeline import paths
+from pipeline.data.sources import CorruptedSource, Source
+from pipeline.errors import UserError
+from pipeline.methods.averaging import Averaging
+from pipeline.methods.method import Method
+from pipeline.methods.parts import Threat
+from pipeline.models.settings import Architecture
+from pipeline.settings import PixelDistance, Real, Settings
+from pipeline.training.recipe import Recipe
+
+WeightSet = Literal["last", "ema", "fawa", "best"]
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+class MadeCorruptions(Settings):
+    """Corruptions made from the test set, where no official corrupted set exists."""
+
+    kind: Literal["made"] = "made"
+    seed: NonNegativeInt = 0
+
+
+class Data(Settings):
+    """Where a suite's images come from, and how they are split (spec 5).
+
+    Attributes:
+        source: where the images come from.
+        validation_fraction: share of every class, the first images in file order, that becomes the validation set.
+        corruptions: an official corrupted test set, or corruptions made from the test images.
+    """
+
+    source: Source
+    validation_fraction: Real = 0.02
+    corruptions: Annotated[MadeCorruptions | CorruptedSource, Field(discriminator="kind")] = MadeCorruptions()
+
+
+class Statistics(Settings):
+    """Constants of the normalisation inside the model, one per channel, in units of [0, 1] images."""
+
+    mean: tuple[Real, ...]
+    std: tuple[Real, ...]
+
+
+class ThreatSettings(Settings):
+    """The L-infinity ball of a suite: radius, and the step and number of steps of training attacks."""
+
+    epsilon: PixelDistance
+    step_size: PixelDistance
+    num_steps: PositiveInt = 10
+
+
+class PgdEvaluation(Settings):
+    """PGD on the cross-entropy, uniform start (spec 7).
+
+    Attributes:
+        steps: after how many steps the prediction is stored; all from one run of the longest attack.
+        step_size: in units of [0, 1] images.
+        restarts: an image counts as robust if it withstands all of them.
+        batch_size: images attacked at once.
+    """
+
+    steps: tuple[PositiveInt, ...] = (10, 20)
+    step_size: PixelDistance
+    restarts: PositiveInt = 1
+    batch_size: PositiveInt = 512
+
+
+class AutoAttackEvaluation(Settings):
+    """AutoAttack standard (Croce and Hein 2020; spec 7). The defaults are the published budget.
+
+    Attributes:
+        images: attack only the first images of the test set; all by default.
+        iterations: of APGD-CE, APGD-T and FAB-T.
+        target_classes: of APGD-T and FAB-T; K - 1 where there are fewer.
+        queries: of Square.
+        batch_size: images attacked at once.
+    """
+
+    images: PositiveInt | None = None
+    iterations: PositiveInt = 100
+    target_classes: PositiveInt = 9
+    queries: PositiveInt = 5000
+    batch_size: PositiveInt = 512
+
+
+class SquareEvaluation(Settings):
+    """The Square attack alone (Andriushchenko et al. 2020; spec 7), on all images that are classified correctly.
+
+    Attributes:
+        images: attack only the first images of the test set; all by default.
+        queries: per image.
+        batch_size: images attacked at once.
+    """
+
+    images: PositiveInt | None = None
+    queries: PositiveInt = 5000
+    batch_size: PositiveInt = 512
+
+
+class CorruptionsEvaluation(Settings):
+    """Accuracy on the corrupted test set, every corruption and severity."""
+
+    batch_size: PositiveInt = 2048
+
+
+class Evaluations(Settings):
+    """The evaluation protocol of a suite, one entry per evaluation stage."""
+
+    pgd: PgdEvaluation
+    autoattack: AutoAttackEvaluation = AutoAttackEvaluation()
+    square: SquareEvaluation = SquareEvaluation()
+    corruptions: CorruptionsEvaluation = CorruptionsEvaluation()
+
+
+class Suite(Settings):
+    """A data set, an architecture, a training recipe and an evaluation protocol.
+
+    Attributes:
+        title: the heading of its columns in tables.
+        statistics: constants of the normalisation; by default those of the training images.
+        normalise: whether models normalise at all.
+        epoch_scale: multiplies the epochs of every recipe of the suite, native ones included.
+        weights: the weight sets that are evaluated.
+    """
+
+    title: str
+    data: Data
+    architecture: Architecture
+    normalise: bool = True
+    statistics: Statistics | None = None
+    threat: ThreatSettings
+    recipe: Recipe = Recipe()
+    epoch_scale: Real = 1.0
+    averaging: Averaging = Averaging()
+    weights: tuple[WeightSet, ...] = ("last", "ema", "fawa")
+    evaluation: Evaluations
+
+
+class RunLine(Settings):
+    """One line of runs.yaml."""
+
+    suite: str
+    method: str
+    seed: StrictInt
+
+    @property
+    def key(self) -> str:
+        """The name a run has in runs.yaml."""
+        return f"{self.suite}-{self.method}-s{self.seed}"
+
+
+class Run:
+    """One training, resolved: the settings of its suite and method, merged where the method has its own."""
+
+    def __init__(self, line: RunLine, suite: Suite, method: Method) -> None:
+        self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
+        self.key, self.suite, self.method = line.key, suite, method.scaled(suite.epoch_scale)
+        self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
+        self.averaging = merged(suite.averaging, method.averaging)
+
+    @property
+    def threat(self) -> Threat:
+        """The suite's threat; the method may replace its step for training."""
+        threat = self.suite.threat
+        return Threat(threat.epsilon, threat.step_size, threat.num_steps)
+
+    @property
+    def directory(self) -> Path:
+        """Where the training leaves its weights and history."""
+        return paths.run(self.suite_name, self.method_name, self.seed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every number that decides this training: what a run remembers about itself, and what makes it stale."""
+        suite = self.suite.model_dump(mode="json", include={"data", "architecture", "normalise", "statistics"})
+        return {
+            **suite,
+            "seed": self.seed,
+            "method": self.method.model_dump(mode="json", include={"objective", "targets", "margin", "class_weights"}),
+            "threat": vars(self.threat),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "averaging": self.averaging.model_dump(mode="json"),
+        }
+
+
+class Study(Settings):
+    """Everything: the suites and methods of params.yaml, the runs of runs.yaml and own.yaml."""
+
+    suites: dict[str, Suite]
+    methods: dict[str, Method]
+    active: dict[str, None] = {}
+    runs: dict[str, RunLine] = {}
+
+    @model_validator(mode="after")
+    def _runs_refer_to_what_there_is(self) -> "Study":
+        for key, line in self.runs.items():
+            for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, self.methods)):
+                if name not in known:
+                    raise ValueError(
+                        f"runs.{key}.{slot}: there is no {slot} {name!r}; there are: {', '.join(known)}. "
+                        f"Define it in {paths.PARAMS} or correct the line"
+                    )
+            if line.suite not in self.active:
+                raise ValueError(
+                    f"runs.{key}.suite: {line.suite!r} is not active; "
+                    f"add the line `{line.suite}:` under `active:` in the same file"
+                )
+            if key != line.key:
+                raise ValueError(f"runs.{key}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
+        if unknown := sorted(set(self.active) - set(self.suites)):
+            raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
+        return self
+
+    @cached_property
+    def resolved(self) -> dict[str, Run]:
+        """Every run, by its key."""
+        return {key: Run(line, self.suites[line.suite], self.methods[line.method]) for key, line in self.runs.items()}
+
+    def run(self, suite: str, method: str, seed: int) -> Run:
+        """One run; UserError if no line of runs.yaml or own.yaml asks for it."""
+        key = RunLine(suite=suite, method=method, seed=seed).key
+        if key not in self.resolved:
+            raise UserError(
+                f"There is no run {key}. Add the line `{key}: {{suite: {suite}, method: {method}, seed: {seed}}}` to "
+                f"{paths.RUN_LISTS[1]}, or choose one of: {', '.join(self.runs)}."
+            )
+        return self.resolved[key]
+
+    def suite(self, name: str) -> Suite:
+        """One suite; UserError if there is none of that name."""
+        if name not in self.suites:
+            raise UserError(f"There is no suite {name!r} in {paths.PARAMS}; there are: {', '.join(self.suites)}.")
+        return self.suites[name]
+
+    def runs_of(self, suite: str) -> list[Run]:
+        """The runs of a suite, in the order of params.yaml's methods, then of seeds."""
+        order = list(self.methods)
+        runs = [run for run in self.resolved.values() if run.suite_name == suite]
+        return sorted(runs, key=lambda run: (order.index(run.method_name), run.seed))
+
+
+def merged(base: _Settings, changes: dict[str, Any]) -> _Settings:
+    """`base` with some of its fields replaced, validated anew."""
+    return type(base).model_validate({**base.model_dump(), **changes})
+
+
+def load_study(params: Path = paths.PARAMS, run_lists: Sequence[Path] = paths.RUN_LISTS) -> Study:
+    """Reads and checks the whole study.
+
+    Raises:
+        UserError: a file is missing or no YAML, or a key or value is wrong; every wrong key is named by its full path.
+    """
+    content = _read(params)
+    for path in run_lists:
+        for section, lines in _read(path).items():
+            if section not in ("active", "runs"):
+                raise UserError(f"{path}: {section}: unknown section; there are: active, runs.")
+            content[section] = {**content.get(section, {}), **(lines or {})}
+    try:
+        study = Study.model_validate(content)
+        study.resolved  # noqa: B018  # merges every method's recipe, so that a wrong key in one is found here
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in _described(error))
+        raise UserError(
+            f"{params} (with {', '.join(map(str, run_lists))}) is not right:\n{lines}\n"
+            "Correct it and run the command again; nothing was changed."
+        ) from None
+    return study
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"There is no {path} here ({Path.cwd()}); run the command in the repository's root.") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold sections such as `runs:`, but holds {type(content).__name__}.")
+    return content
+
+
+def _described(error: ValidationError, prefix: tuple[Any, ...] = ()) -> Iterator[str]:
+    """One line per wrong value: its full path, what is wrong, what was given. Looks into the errors of parts."""
+    for item in error.errors(include_url=False):
+        location = (*prefix, *(part for part in item["loc"] if not str(part).endswith("]")))
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            yield from _described(inner, location)
+            continue
+        message = item["msg"].removeprefix("Value error, ")
+        given = (
+            ""
+            if inner is not None or item["type"] in ("missing", "extra_forbidden")
+            else f" (given: {item['input']!r})"
+        )
+        path = ".".join(str(part) for part in location)
+        yield f"{path + ': ' if path else ''}{message}{given}"

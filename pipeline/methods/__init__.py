@@ -1,0 +1,1 @@
+"""Methods: parts, their catalogue, and one file per paper with what that paper adds."""

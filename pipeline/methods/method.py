@@ -1,0 +1,96 @@
+"""A method: the composition of parts that params.yaml names."""
+
+from typing import Any
+
+from pydantic import SerializeAsAny, field_validator, model_validator
+
+from pipeline.methods.catalogue import CATALOGUE, build_part
+from pipeline.methods.parts import (
+    ClassWeights,
+    ConstantMargin,
+    EqualWeights,
+    Margin,
+    Objective,
+    Targets,
+    Threat,
+    Untargeted,
+)
+from pipeline.settings import Settings
+
+
+class Method(Settings):
+    """One method: an objective, a target sampler, a margin and class weights; neutral where nothing is said.
+
+    Attributes:
+        label: name of the method in tables, as the papers print it.
+        short: name in the headings of corruption tables; the label if empty.
+        group: rows of one group stand together in tables (AT, TRADES, ...).
+        ours: whether tables mark the row as the paper's own method.
+        recipe: the method's native training recipe: the fields that replace the suite's.
+        averaging: the fields that replace the suite's averaging.
+    """
+
+    label: str
+    short: str = ""
+    group: str = ""
+    ours: bool = False
+    objective: SerializeAsAny[Objective]
+    targets: SerializeAsAny[Targets] = Untargeted()
+    margin: SerializeAsAny[Margin] = ConstantMargin()
+    class_weights: SerializeAsAny[ClassWeights] = EqualWeights()
+    recipe: dict[str, Any] = {}
+    averaging: dict[str, Any] = {}
+
+    @field_validator(*CATALOGUE, mode="before")
+    @classmethod
+    def _part(cls, settings: Any, info: Any) -> Any:
+        return build_part(info.field_name, settings)
+
+    @model_validator(mode="after")
+    def _compatible(self) -> "Method":
+        if self.targets.targeted and not self.objective.accepts_targets:
+            raise ValueError(
+                f"targets: {_kind(self.targets)} needs an attack to aim, but {_kind(self.objective)} takes no targets; "
+                "use targets: untargeted"
+            )
+        if not self.objective.has_robust_term and not (
+            isinstance(self.margin, ConstantMargin) and isinstance(self.class_weights, EqualWeights)
+        ):
+            raise ValueError(f"{_kind(self.objective)} has no attack and one term: leave out margin and class_weights")
+        if self.class_weights.needs_clean_term and not self.objective.has_clean_term:
+            raise ValueError(
+                f"class_weights: {_kind(self.class_weights)} moves weight between a clean and a robust term, "
+                f"but {_kind(self.objective)} has no clean term; use it with trades"
+            )
+        return self
+
+    @property
+    def parts(self) -> tuple[Objective, Targets, Margin, ClassWeights]:
+        """The four parts that act in training."""
+        return (self.objective, self.targets, self.margin, self.class_weights)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The union of the history fields its parts read."""
+        return frozenset().union(*(part.needs for part in self.parts))
+
+    @property
+    def needs_start_record(self) -> bool:
+        """Whether a validation record is needed before the first epoch."""
+        return any(part.needs_start_record for part in self.parts)
+
+    def scaled(self, scale: float) -> "Method":
+        """The method with the epochs of all its parts multiplied."""
+        return self.model_copy(update={slot: getattr(self, slot).scaled(scale) for slot in CATALOGUE})
+
+    def threat(self, suite: Threat) -> Threat:
+        """The training threat: the suite's, with the objective's own step size and number of steps if it has them."""
+        return Threat(
+            suite.epsilon,
+            suite.step_size if self.objective.step_size is None else self.objective.step_size,
+            suite.num_steps if self.objective.num_steps is None else self.objective.num_steps,
+        )
+
+
+def _kind(part: Any) -> str:
+    return part.kind

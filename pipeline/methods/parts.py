@@ -1,0 +1,254 @@
+"""The contracts of the parts that make a method, and their neutral choices (spec 9).
+
+A method is an objective, a target sampler, a margin, class weights, an averaging and a recipe. Parts are frozen schemas:
+their fields are their settings, their methods pure functions of what they are given. A part that remembers reads the class
+history; none keeps state of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pipeline.attacks.pgd import BatchNormMode, Images, Start, attacking, initial_perturbation, pgd
+from pipeline.methods.history import ClassHistory
+from pipeline.settings import PixelDistance, Settings
+
+Vector = Float[Tensor, " batch"]
+
+
+class Part(Settings, ABC):
+    """What all parts share."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields of the class history this part reads; the trainer measures exactly the union (spec 9.1, leak 5)."""
+        return frozenset()
+
+    @property
+    def needs_start_record(self) -> bool:
+        """Whether the validation record before the first epoch (e = -1) is needed."""
+        return False
+
+    def scaled(self, scale: float) -> Self:
+        """The part with its epochs multiplied, for suites that train shorter (see `Recipe.scaled`)."""
+        return self
+
+
+@dataclass(frozen=True)
+class Threat:
+    """The threat model of a suite: an L-infinity ball, radius and step in units of [0, 1] images."""
+
+    epsilon: float
+    step_size: float
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What an attack leaves behind for the loss: the adversarial images, and for some objectives more of its path."""
+
+    adversarial: Images
+    last_clean: Images | None = None
+    correct_checks: Int[Tensor, " batch"] | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Unreduced losses of one batch (spec 1.6): no objective reduces; class weights do.
+
+    Attributes:
+        clean: nat_i, or None if the objective has no clean term.
+        robust: rob_i, or None if it has none.
+        auxiliary: c_i * aux_i without the 1/B, or None.
+        logits: f(x'), `batch class`: the predictions that train.robust counts.
+    """
+
+    clean: Vector | None
+    robust: Vector | None
+    logits: Float[Tensor, "batch class"]
+    auxiliary: Vector | None = None
+
+
+class Objective(Part):
+    """Owns the inner problem (loss, direction, start, batch-norm mode, stopping) and the unreduced outer losses.
+
+    Attributes:
+        attack_bn: batch-norm mode inside the attack; None is the published mode of the objective (spec 1.3).
+        step_size: replaces the suite's training step size.
+        num_steps: replaces the suite's number of training attack steps.
+    """
+
+    attack_bn: BatchNormMode | None = None
+    step_size: PixelDistance | None = None
+    num_steps: int | None = None
+
+    has_clean_term: ClassVar[bool] = False
+    has_robust_term: ClassVar[bool] = True
+    accepts_targets: ClassVar[bool] = True
+    clean_pass: ClassVar[Literal["after_step", "none"]] = "after_step"
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """The weights of the clean and the robust term under the policy `none`, without the 1/B."""
+        return (0.0, 1.0)
+
+    @abstractmethod
+    def attack(self, model: nn.Module, batch: "Batch") -> Trace:
+        """Finds the training images; the model comes back in train mode."""
+
+    @abstractmethod
+    def terms(self, model: nn.Module, batch: "Batch", trace: Trace) -> Terms:
+        """The outer losses, by forwards in train mode."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch with all that its attack needs.
+
+    Attributes:
+        images: augmented, in [0, 1].
+        labels: true classes.
+        targets: wrong classes to aim at, or None for an untargeted attack.
+        epsilon: radius of each image.
+        step_size: step of each image.
+        num_steps: steps of the attack.
+        generator: the stream of the attack's random numbers.
+        epoch: the epoch the batch belongs to.
+    """
+
+    images: Images
+    labels: Int[Tensor, " batch"]
+    targets: Int[Tensor, " batch"] | None
+    epsilon: Vector
+    step_size: Vector
+    num_steps: int
+    generator: torch.Generator
+    epoch: int
+
+
+def ascend(
+    model: nn.Module,
+    batch: Batch,
+    *,
+    loss: Callable[[Tensor], Tensor],
+    start: Start,
+    batch_norm: BatchNormMode,
+    direction: Literal[1, -1] = 1,
+    **rules: Any,
+) -> Images:
+    """Runs the one PGD loop for an objective on a batch: parameters frozen, batch norm in the given mode."""
+    with attacking(model, batch_norm):
+        return pgd(
+            model,
+            batch.images,
+            batch.labels,
+            loss=loss,
+            epsilon=batch.epsilon,
+            step_size=batch.step_size,
+            num_steps=batch.num_steps,
+            start=initial_perturbation(start, batch.images, batch.epsilon, batch.generator),
+            direction=direction,
+            **rules,
+        )
+
+
+class Targets(Part):
+    """Draws the wrong class that a targeted training attack aims at."""
+
+    targeted: ClassVar[bool] = True
+
+    @abstractmethod
+    def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
+        """Row y: the probability of every target class for images of class y, this epoch; zero at y; rows sum to 1."""
+
+
+class Untargeted(Targets):
+    """No targets: the attack leads away from the true class."""
+
+    kind: Literal["untargeted"] = "untargeted"
+    targeted: ClassVar[bool] = False
+
+    def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
+        """Never asked: an untargeted method draws nothing."""
+        raise AssertionError("an untargeted method has no target table")
+
+
+class Margin(Part):
+    """Gives every class its radius, and every image its step (spec 9.1, leak 2)."""
+
+    @abstractmethod
+    def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
+        """Radius of each class in this epoch, in units of the suite's epsilon."""
+
+    def steps(self, epsilon: Vector, threat: Threat) -> Vector:
+        """Step of each image of a batch, given the images' radii."""
+        return torch.full_like(epsilon, threat.step_size)
+
+
+class ConstantMargin(Margin):
+    """The same radius for every class."""
+
+    kind: Literal["constant"] = "constant"
+
+    def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
+        """1 for every class."""
+        return torch.ones(history.num_classes, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ClassCoefficients:
+    """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalised (spec 1.6).
+
+    `over = images`: divided by the number of images B; `over = weights`: each term divided by the sum of its own weights in
+    the batch (FRL), then the robust term multiplied by `robust_scale`.
+    """
+
+    clean: Float[Tensor, " class"]
+    robust: Float[Tensor, " class"]
+    over: Literal["images", "weights"] = "images"
+    robust_scale: float = 1.0
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "ClassCoefficients":
+        """The same weights where the losses are."""
+        return ClassCoefficients(
+            self.clean.to(device, dtype), self.robust.to(device, dtype), self.over, self.robust_scale
+        )
+
+    def combine(self, terms: Terms, labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """L = sum_i a_i nat_i + sum_i b_i rob_i + sum_i c_i aux_i."""
+        total = terms.logits.new_zeros(())
+        for loss, table, scale in ((terms.clean, self.clean, 1.0), (terms.robust, self.robust, self.robust_scale)):
+            if loss is not None:
+                weight = table[labels]
+                normaliser = weight.sum() if self.over == "weights" else len(labels)
+                total = total + scale * (weight * loss).sum() / normaliser
+        if terms.auxiliary is not None:
+            total = total + terms.auxiliary.mean()
+        return total
+
+
+class ClassWeights(Part):
+    """Weighs the clean and robust losses of every class (spec 9.1, leak 3)."""
+
+    needs_clean_term: ClassVar[bool] = False
+
+    @abstractmethod
+    def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
+        """The weights of the coming epoch."""
+
+
+class EqualWeights(ClassWeights):
+    """The policy `none`: every class counts the same."""
+
+    kind: Literal["none"] = "none"
+
+    def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
+        """The objective's own coefficients for every class."""
+        clean, robust = objective.coefficients
+        ones = torch.ones(history.num_classes, dtype=torch.float64)
+        return ClassCoefficients(clean * ones, robust * ones)

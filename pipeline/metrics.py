@@ -1,0 +1,121 @@
+"""From a confusion matrix to accuracies, the worst class and fairness measures.
+
+Rows are true classes, columns predicted ones. Every function takes any number of leading axes, for instance bootstrap
+replicates, and answers nan where a quantity is undefined: the accuracy of a class without images, CFPS without errors.
+"""
+
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+Confusion = Num[np.ndarray, "*batch class class"]
+PerClass = Float[np.ndarray, "*batch class"]
+Value = Float[np.ndarray, "*batch"]
+
+
+def confusion(
+    labels: Int[np.ndarray, " image"], predictions: Int[np.ndarray, " image"], num_classes: int
+) -> Int[np.ndarray, "class class"]:
+    """Counts `confusion[y, k]`: how often class `y` was predicted as `k`. Both lie in [0, num_classes)."""
+    cells = labels.astype(np.int64) * num_classes + predictions
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_accuracies(confusion: Confusion) -> PerClass:
+    """Recall: the fraction of each class that is predicted right (spec 6); nan for a class without images."""
+    return ratio(_diagonal(confusion), confusion.sum(axis=-1))
+
+
+def overall_accuracy(confusion: Confusion) -> Value:
+    """The fraction of all images that is predicted right."""
+    return ratio(_diagonal(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+
+
+def class_accuracy_ovr(confusion: Confusion) -> PerClass:
+    """One-versus-rest accuracy, (TP + TN) / N = 1 - (FN + FP) / N (FAIR-TAT eq. 7): never below the overall accuracy."""
+    images = confusion.sum(axis=(-2, -1))[..., None]
+    return ratio(images - (_misses(confusion) + _false_positives(confusion)), images)
+
+
+def worst_class_accuracy(confusion: Confusion) -> Value:
+    """Recall of the worst class; with 20 classes or more, the mean of the worst tenth (spec 6)."""
+    return worst_accuracy(class_accuracies(confusion))
+
+
+def worst_accuracy(class_accuracies: PerClass) -> Value:
+    """The lowest of fewer than 20 class accuracies K, the mean of the ceil(K / 10) lowest of more; ignores nan."""
+    num_classes = class_accuracies.shape[-1]
+    lowest = np.sort(class_accuracies, axis=-1)[..., : 1 if num_classes < 20 else ceil(num_classes / 10)]
+    return ratio(np.nansum(lowest, axis=-1), (~np.isnan(lowest)).sum(axis=-1))
+
+
+def minimum_class_accuracy(confusion: Confusion) -> Value:
+    """Recall of the worst class, whatever the number of classes; classes without images do not count."""
+    return minimum_accuracy(class_accuracies(confusion))
+
+
+def minimum_accuracy(class_accuracies: PerClass) -> Value:
+    """The lowest class accuracy; ignores nan."""
+    return np.asarray(np.fmin.reduce(class_accuracies, axis=-1))
+
+
+def worst_class(confusion: Confusion) -> Int[np.ndarray, "*batch"]:
+    """The class of lowest recall, the first of several; classes without images do not count."""
+    return np.asarray(np.nan_to_num(class_accuracies(confusion), nan=np.inf).argmin(axis=-1))
+
+
+def cfps(confusion: Confusion) -> PerClass:
+    """Class false positive scores: the share of all errors that lands in each class (FAIR-TAT eq. 8); sums to 1."""
+    false_positives = _false_positives(confusion)
+    return ratio(false_positives, false_positives.sum(axis=-1, keepdims=True))
+
+
+class BatErrors(NamedTuple):
+    """Standard, boundary and robust errors (BAT, Sec. 3), over all images and of the worst class.
+
+    The averages add up, `average_standard + average_boundary = average_robust`; the worst ones need not, because each
+    has its own worst class.
+    """
+
+    average_standard: Value
+    average_boundary: Value
+    average_robust: Value
+    worst_standard: Value
+    worst_boundary: Value
+    worst_robust: Value
+
+
+def bat_errors(clean: Confusion, robust: Confusion) -> BatErrors:
+    """Errors of the same images without and with an attack. Boundary = robust - standard, class by class (spec 6)."""
+    assert (clean.sum(axis=-1) == robust.sum(axis=-1)).all(), "clean and robust confusions must be of the same images"
+    average_standard, average_robust = 1 - overall_accuracy(clean), 1 - overall_accuracy(robust)
+    standard, attacked = 1 - class_accuracies(clean), 1 - class_accuracies(robust)
+    worst = (np.asarray(np.fmax.reduce(errors, axis=-1)) for errors in (standard, attacked - standard, attacked))
+    average_boundary = average_robust - average_standard
+    return BatErrors(*map(np.asarray, (average_standard, average_boundary, average_robust)), *worst)
+
+
+def total_variation_to_uniform(distribution: PerClass) -> Value:
+    """Half the sum of absolute differences to 1 / K: 0 for the uniform distribution, 1 - 1 / K for a single class."""
+    return np.asarray(np.abs(distribution - 1 / distribution.shape[-1]).sum(axis=-1) / 2)
+
+
+def ratio(numerator: Num[np.ndarray, "..."], denominator: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The quotient in float64, nan where the denominator is zero."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator != 0)
+
+
+def _diagonal(confusion: Confusion) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _misses(confusion: Confusion) -> np.ndarray:
+    """False negatives of each class."""
+    return confusion.sum(axis=-1) - _diagonal(confusion)
+
+
+def _false_positives(confusion: Confusion) -> np.ndarray:
+    return confusion.sum(axis=-2) - _diagonal(confusion)

@@ -1,0 +1,62 @@
+"""Where every artifact lives, relative to the repository root; nothing else joins paths."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+RUN_LISTS = (Path("runs.yaml"), Path("own.yaml"))
+ARCHIVES = Path("data/archives")
+FINGERPRINTS = Path("fingerprints")
+PUBLISHED = Path("reports/published/paper_results.csv")
+
+EVALUATIONS = ("pgd", "autoattack", "square", "corruptions")
+"""Every evaluation stage."""
+
+
+def dataset(suite: str) -> Path:
+    """The canonical data of a suite."""
+    return Path("data") / suite
+
+
+def corrupted(suite: str) -> Path:
+    """The corrupted test set of a suite."""
+    return Path("data") / f"{suite}-corrupted"
+
+
+def run(suite: str, method: str, seed: int) -> Path:
+    """What one training leaves."""
+    return Path("runs") / suite / f"s{seed}" / method
+
+
+def resume(suite: str, method: str, seed: int) -> Path:
+    """Where an unfinished training can be taken up again; outside DVC, which empties outputs before a stage."""
+    return Path(".resume") / suite / f"s{seed}" / method
+
+
+def weights(directory: Path, name: str) -> Path:
+    """One weight set of a training."""
+    return directory / f"{name}.safetensors"
+
+
+def evidence(suite: str, seed: int, evaluation: str, method: str) -> Path:
+    """The predictions of one evaluation of one run, a row per image and weight set."""
+    return Path("results") / suite / f"s{seed}" / evaluation / f"{method}.parquet"
+
+
+def all_evidence(suite: str) -> list[Path]:
+    """Every evidence file of a suite, in a fixed order."""
+    return sorted((Path("results") / suite).glob("s*/*/*.parquet"))
+
+
+def metrics(suite: str) -> Path:
+    """The tidy metrics of a suite and what DVC shows of them."""
+    return Path("reports/metrics") / suite
+
+
+def tables(suite: str) -> Path:
+    """The rendered tables of a suite."""
+    return Path("reports/tables") / suite
+
+
+def figures(suite: str) -> Path:
+    """The rendered figures of a suite."""
+    return Path("reports/figures") / suite

@@ -1,0 +1,37 @@
+"""What every schema shares: frozen models that refuse unknown keys, and numbers written as in the papers (`8/255`)."""
+
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+
+class Settings(BaseModel):
+    """A frozen schema: its fields are the settings, an unknown key is an error that names its full path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+def _number(value: Any) -> Any:
+    """Reads `8/255` as a quotient; leaves everything else to pydantic."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"{value!r} is not a number; write a decimal or a quotient such as 8/255") from error
+    return value
+
+
+def _pixel_units(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{value:g} is not in [0, 1]: radii and steps are in units of [0, 1] images; write {value:g}/255"
+        )
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_number)]
+"""A number, possibly written as a quotient."""
+
+PixelDistance = Annotated[float, BeforeValidator(_number), AfterValidator(_pixel_units)]
+"""A radius or step in units of [0, 1] images, usually written as a quotient such as `8/255`."""

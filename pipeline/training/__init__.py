@@ -1,0 +1,1 @@
+"""Training: one minimax step, the loop over epochs, recipes and checkpoints."""

@@ -1,0 +1,93 @@
+"""run.json: what a training remembers about itself, so that evaluation needs nothing but its directory."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from pipeline.errors import UserError
+from pipeline.files import whole_file
+from pipeline.models import build_model
+from pipeline.models.settings import Architecture
+from pipeline.settings import Settings
+
+RECORD = "run.json"
+
+
+class WeightsRecord(Settings):
+    """One weight set: the sha256 of its file, or the reason why there is none."""
+
+    present: bool
+    sha256: str = ""
+    reason: str = ""
+
+
+class RunRecord(Settings):
+    """Everything about one training besides its tensors.
+
+    Attributes:
+        settings: every resolved number that decided the training.
+        statistics: mean and standard deviation of the normalisation per channel, in units of [0, 1] images; None without.
+        fingerprint: hash of the code and settings the training depended on.
+        data: hash of the manifest of the images.
+        commit: git commit of the working tree, `+` behind it if files differed.
+        versions: of the packages that can change a number.
+        peak_memory: bytes on the device; 0 where it is not measured.
+        weights: the weight sets.
+    """
+
+    suite: str
+    method: str
+    seed: int
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    architecture: Architecture
+    statistics: dict[str, tuple[float, ...]] | None
+    settings: dict[str, Any]
+    fingerprint: str
+    data: str
+    commit: str
+    versions: dict[str, str]
+    device: str
+    epochs: int
+    seconds: float
+    peak_memory: int = 0
+    weights: dict[str, WeightsRecord]
+
+    def save(self, directory: Path) -> None:
+        """Writes run.json."""
+        with whole_file(directory / RECORD) as beside:
+            beside.write_text(self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> "RunRecord":
+        """Reads run.json.
+
+        Raises:
+            UserError: it is missing, or not one of ours.
+        """
+        path = directory / RECORD
+        try:
+            return cls.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            raise UserError(
+                f"There is no finished training in {directory} ({RECORD} is missing). Train it with `dvc repro`."
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"{path} was not written by this version: {'.'.join(map(str, first['loc']))}: {first['msg']}. "
+                "Train the run again with `dvc repro --force`."
+            ) from None
+
+    def network(self) -> nn.Module:
+        """The untrained network of this run, as training built it; weights are loaded into it."""
+        statistics = self.statistics or {}
+        return build_model(
+            self.architecture,
+            num_classes=len(self.class_names),
+            channels=self.image_shape[0],
+            mean=statistics.get("mean"),
+            std=statistics.get("std"),
+        )

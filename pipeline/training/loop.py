@@ -1,0 +1,222 @@
+"""Epochs: yields one report after each; knows no tracker and writes no file."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from pipeline import metrics, seeds
+from pipeline.data.augmentation import AugmentedImages
+from pipeline.methods.averaging import Averages, Averaging
+from pipeline.methods.history import ClassHistory, EpochRecord
+from pipeline.methods.method import Method
+from pipeline.methods.parts import Threat
+from pipeline.training.probes import measure
+from pipeline.training.recipe import Recipe
+from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
+
+GATE_PROBE = "val.pgd10"
+"""The probe of FAWA's gate and of the best epoch: untargeted PGD-10 at the suite's constant radius (spec 3.7)."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A split on its device: uint8 images `count channel height width`, int64 labels `count`."""
+
+    images: UInt8[Tensor, "count channel height width"]
+    labels: Int[Tensor, " count"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that decides a training besides its data and its network.
+
+    `threat` is the suite's: probes use it as it is, the method may replace step size and number of steps for training.
+    """
+
+    method: Method
+    recipe: Recipe
+    threat: Threat
+    averaging: Averaging
+    num_classes: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did: numbers for curves, and what each class got.
+
+    Attributes:
+        epoch: counted from 0.
+        metrics: loss, accuracies (fractions), learning rate, seconds, images per second.
+        epsilon: radius of each class, in units of [0, 1] images.
+        record: the epoch's entry in the class history.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    epsilon: Float[Tensor, " class"]
+    record: EpochRecord
+
+
+@dataclass
+class TrainingState:
+    """Everything that a killed training needs to go on as if nothing had happened (spec 9.2)."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    averages: Averages
+    history: ClassHistory
+    reports: list[dict[str, float]] = field(default_factory=list)
+    radii: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def fresh(cls, model: nn.Module, settings: TrainingSettings) -> "TrainingState":
+        """The state before the first epoch."""
+        return cls(
+            model=model,
+            optimizer=settings.recipe.optimizer(list(model.parameters())),
+            averages=Averages(settings.averaging, settings.recipe.epochs),
+            history=ClassHistory(settings.num_classes),
+        )
+
+
+def train(
+    state: TrainingState,
+    settings: TrainingSettings,
+    training: LabelledImages,
+    validation: LabelledImages,
+    *,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> Iterator[EpochReport]:
+    """Trains from where `state` is to the last epoch; yields after every epoch, when `state` may be saved.
+
+    Args:
+        state: changed in place; also says which epochs are done.
+        settings: the method, its recipe and the seed.
+        training: on the model's device.
+        validation: on the same device; only probes see it.
+        on_batch: called after every batch with its number of images, for progress; must not wait for the device.
+
+    Raises:
+        FloatingPointError: a loss was not finite; names epoch, batch, radii and learning rate. Nothing of that epoch is kept.
+    """
+    images = AugmentedImages(training.images, settings.recipe.augmentation)
+    validation_images = validation.images.to(torch.float32) / 255
+    if settings.method.needs_start_record and not state.history.records:
+        state.history = state.history.extended(
+            EpochRecord(-1, _probe(state, settings, validation_images, validation.labels, epoch=-1))
+        )
+    for epoch in range(state.history.epoch, settings.recipe.epochs):
+        began = time.perf_counter()
+        policy = decide(settings.method, state.history, settings.threat, training.labels.device)
+        tally = _train_epoch(state, settings, images, training.labels, policy, epoch, on_batch)
+        fields = {"train.robust": tally.robust.cpu(), "train.clean": tally.clean.cpu()}
+        if tally.soft is not None:
+            fields["train.soft"] = (tally.soft / tally.robust.sum(dim=1, keepdim=True)).cpu()
+        seconds = time.perf_counter() - began
+        fields |= _probe(state, settings, validation_images, validation.labels, epoch=epoch)
+        record = EpochRecord(epoch, fields)
+        state.history = state.history.extended(record)
+        gate = fields[GATE_PROBE].numpy()
+        state.averages.update(
+            epoch,
+            state.model.state_dict(),
+            worst_class=float(metrics.worst_class_accuracy(gate)),
+            overall=float(metrics.overall_accuracy(gate)),
+        )
+        report = EpochReport(epoch, _summary(settings, epoch, tally, fields, seconds), policy.epsilon.cpu(), record)
+        state.reports.append({"epoch": epoch, **report.metrics})
+        state.radii.append(report.epsilon)
+        yield report
+
+
+def _train_epoch(
+    state: TrainingState,
+    settings: TrainingSettings,
+    images: AugmentedImages,
+    labels: Tensor,
+    policy: Policy,
+    epoch: int,
+    on_batch: Callable[[int], None],
+) -> EpochTally:
+    recipe, device, threat = settings.recipe, labels.device, settings.method.threat(settings.threat)
+    # Networks with randomness of their own (drop path) take it from the global stream.
+    torch.manual_seed(seeds.derived(settings.seed, "model", epoch))
+    order_stream, augmentation_stream, attack_stream, target_stream = (
+        seeds.stream(settings.seed, purpose, epoch, device)
+        for purpose in ("order", "augmentation", "attack", "targets")
+    )
+    order = torch.randperm(len(labels), generator=order_stream, device=device).split(recipe.batch_size)
+    for group in state.optimizer.param_groups:
+        group["lr"] = recipe.learning_rate_at(epoch)
+    state.model.train()
+    clean_pass = (recipe.clean_pass or settings.method.objective.clean_pass) == "after_step"
+    step = MinimaxStep(state.model, state.optimizer, settings.method, threat, clean_pass=clean_pass)
+    tally = EpochTally(settings.num_classes, len(order), device, soft="train.soft" in settings.method.needs)
+    for number, indices in enumerate(order):
+        step(
+            images.batch(indices, augmentation_stream),
+            labels[indices],
+            policy,
+            tally,
+            number=number,
+            epoch=epoch,
+            attack_stream=attack_stream,
+            target_stream=target_stream,
+        )
+        on_batch(len(indices))
+    _require_finite(tally.losses, epoch, policy, recipe.learning_rate_at(epoch))
+    return tally
+
+
+def _require_finite(losses: Tensor, epoch: int, policy: Policy, learning_rate: float) -> None:
+    """One look per epoch: a look per batch would stop the device every time. Nothing of a bad epoch is kept."""
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        radii = ", ".join(f"{255 * radius:.2f}" for radius in policy.epsilon.tolist())
+        raise FloatingPointError(
+            f"The loss of epoch {epoch}, batch {int(bad[0])} is {float(losses[bad[0]])} (learning rate {learning_rate:g}, "
+            f"radii of the classes {radii} of 255). The training stopped at the end of the last good epoch; lower the "
+            "learning rate or the radii, or look at the images of that batch."
+        )
+
+
+def _probe(
+    state: TrainingState, settings: TrainingSettings, images: Tensor, labels: Tensor, epoch: int
+) -> dict[str, Tensor]:
+    return measure(
+        settings.method.needs | {GATE_PROBE},
+        state.model,
+        images,
+        labels,
+        num_classes=settings.num_classes,
+        threat=settings.threat,
+        generator=seeds.stream(settings.seed, "probe", epoch + 1, labels.device),
+    )
+
+
+def _summary(
+    settings: TrainingSettings, epoch: int, tally: EpochTally, fields: dict[str, Tensor], seconds: float
+) -> dict[str, float]:
+    """The numbers of an epoch's curves; accuracies are fractions."""
+    confusions = {
+        "train_robust": fields["train.robust"],
+        "train_clean": fields["train.clean"],
+        "validation_clean": fields["val.clean"],
+        "validation_pgd10": fields[GATE_PROBE],
+    }
+    summary = {"train_loss": float(tally.losses.mean())}
+    for name, counts in confusions.items():
+        if counts.sum() > 0:
+            summary[f"{name}_accuracy"] = float(metrics.overall_accuracy(counts.numpy()))
+            summary[f"{name}_worst_class"] = float(metrics.worst_class_accuracy(counts.numpy()))
+    images = int(tally.robust.sum())
+    return summary | {
+        "learning_rate": settings.recipe.learning_rate_at(epoch),
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+    }

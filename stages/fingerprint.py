@@ -1,0 +1,73 @@
+"""Writes what every stage depends on besides its files: one small file per stage and suite (or run)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.config import Suite, load_study
+from pipeline.console import run_stage
+from pipeline.files import whole_directory
+from pipeline.fingerprint import fingerprint
+from pipeline.methods.catalogue import CATALOGUE, module_of
+
+ARCHITECTURES = {
+    "preact_resnet18": "pipeline.models.preact_resnet",
+    "resnet18": "pipeline.models.resnet",
+    "wrn28_10": "pipeline.models.wide_resnet",
+    "xcit_s12": "pipeline.models.xcit",
+    "zoo": "pipeline.models.zoo",
+}
+"""Which module builds which architecture."""
+
+
+def main() -> None:
+    """Writes fingerprints/, whole."""
+    with whole_directory(paths.FINGERPRINTS) as beside:
+        for name, modules, settings in _stages():
+            path = beside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n")
+
+
+def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
+    """The name of each fingerprint, the modules it starts from, and the numbers it holds."""
+    study = load_study()
+    for name in study.active:
+        suite = study.suites[name]
+        data = suite.data.model_dump(mode="json")
+        architecture = ARCHITECTURES[suite.architecture.kind]
+        yield Path("prepare", name), ["stages.prepare"], data
+        yield Path("corrupt", name), ["stages.corrupt"], data
+        for evaluation in paths.EVALUATIONS:
+            modules = ["stages.evaluate", f"pipeline.evaluation.{evaluation}", architecture]
+            yield Path(evaluation, name), modules, _protocol(suite, evaluation)
+        yield Path("aggregate", name), ["stages.aggregate"], {}
+        yield Path("tables", name), ["stages.tables"], _presentation(name)
+    yield Path("demo", "demo"), ["stages.demo"], {}
+    for run in study.resolved.values():
+        modules = ["stages.train", ARCHITECTURES[run.suite.architecture.kind]]
+        modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
+        settings = {key: value for key, value in run.settings.items() if key != "seed"}
+        yield Path("train", run.suite_name, run.method_name), modules, settings
+
+
+def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:
+    settings = getattr(suite.evaluation, evaluation).model_dump(mode="json")
+    return {"epsilon": suite.threat.epsilon, "weights": suite.weights, **settings}
+
+
+def _presentation(suite: str) -> dict[str, Any]:
+    study = load_study()
+    methods = {run.method_name: run.method for run in study.runs_of(suite)}
+    words = {"label", "short", "group", "ours"}
+    return {
+        "title": study.suites[suite].title,
+        "evaluation": study.suites[suite].evaluation.model_dump(mode="json"),
+        "methods": [(name, method.model_dump(include=words)) for name, method in methods.items()],
+    }
+
+
+if __name__ == "__main__":
+    run_stage(main)

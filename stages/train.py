@@ -1,0 +1,156 @@
+"""Trains one method with one seed on one suite; leaves its weight sets, histories and run.json."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from pipeline.data.canonical import Manifest, load_split
+
+from pipeline import paths, provenance, seeds
+from pipeline.config import Run, load_study
+from pipeline.console import console, progress, run_stage
+from pipeline.device import choose_device
+from pipeline.errors import UserError
+from pipeline.files import whole_directory
+from pipeline.methods.averaging import WEIGHT_SETS
+from pipeline.training.artifacts import RunRecord, WeightsRecord
+from pipeline.training.checkpoint import load_resumable, save_history, save_resumable, save_weights
+from pipeline.training.guard import PatienceGuard
+from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+
+SAVE_EVERY = 30.0
+"""Seconds between two saves of the resumable state: what a crash can cost."""
+
+
+def main(
+    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
+    method: Annotated[str, typer.Argument(help="a method of params.yaml")],
+    seed: Annotated[int, typer.Argument(help="the seed of the run")],
+) -> None:
+    """Trains one run; goes on where a killed training of the same code, data and numbers stopped."""
+    run, device = load_study().run(suite, method, seed), choose_device()
+    record = describe(run, device)
+    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    settings = TrainingSettings(
+        method=run.method,
+        recipe=run.recipe,
+        threat=run.threat,
+        averaging=run.averaging,
+        num_classes=len(record.class_names),
+        seed=run.seed,
+    )
+    state = TrainingState.fresh(initial_model(record, run.seed, device), settings)
+    resume = paths.resume(suite, method, seed)
+    identity = f"{record.fingerprint}/{record.data}/{seed}"
+    if load_resumable(resume, state, identity):
+        console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
+    began = time.perf_counter()
+    run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity))
+    save(record, state, run.directory, time.perf_counter() - began)
+    shutil.rmtree(resume, ignore_errors=True)
+
+
+def describe(run: Run, device: torch.device) -> RunRecord:
+    """The run's record as far as it is known before training."""
+    directory = paths.dataset(run.suite_name)
+    manifest = Manifest.load(directory)
+    statistics = None
+    if run.suite.normalise:
+        given = run.suite.statistics
+        statistics = {"mean": given.mean, "std": given.std} if given else {"mean": manifest.mean, "std": manifest.std}
+    fingerprint = (paths.FINGERPRINTS / "train" / run.suite_name / run.method_name).read_bytes()
+    return RunRecord(
+        suite=run.suite_name,
+        method=run.method_name,
+        seed=run.seed,
+        class_names=manifest.class_names,
+        image_shape=manifest.image_shape,
+        architecture=run.suite.architecture,
+        statistics=statistics,
+        settings=run.settings,
+        fingerprint=hashlib.sha256(fingerprint).hexdigest()[:16],
+        data=manifest.digest,
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        epochs=run.recipe.epochs,
+        seconds=0.0,
+        weights={},
+    )
+
+
+def labelled(run: Run, split: str, device: torch.device) -> LabelledImages:
+    """A split of the run's suite, whole, on the device."""
+    loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
+    return LabelledImages(loaded.images.to(device), loaded.labels.to(device))
+
+
+def initial_model(record: RunRecord, seed: int, device: torch.device) -> torch.nn.Module:
+    """The network with the seed's initial weights: drawn on the CPU, so that every device starts from the same."""
+    torch.manual_seed(seeds.derived(seed, "init"))
+    return record.network().to(device, memory_format=torch.channels_last)
+
+
+def run_epochs(
+    run: Run,
+    state: TrainingState,
+    settings: TrainingSettings,
+    training: LabelledImages,
+    validation: LabelledImages,
+    save_state: Callable[[], None],
+) -> None:
+    """Runs the epochs that are left, with progress, saving the resumable state now and then."""
+    epochs_left = run.recipe.epochs - state.history.epoch
+    guard = PatienceGuard(epochs_left * len(training.labels), training.labels.device, run.key)
+    with progress(run.key, epochs_left * len(training.labels), unit="images") as advance:
+
+        def on_batch(images: int) -> None:
+            guard(images)
+            advance(images, "")
+
+        saved = time.monotonic()
+        try:
+            for _ in train(state, settings, training, validation, on_batch=on_batch):
+                advance(0, described(state.reports[-1]))
+                if time.monotonic() - saved > SAVE_EVERY:
+                    save_state()
+                    saved = time.monotonic()
+        except FloatingPointError as error:
+            raise UserError(f"{run.key}: {error}") from error
+
+
+def described(values: Mapping[str, float]) -> str:
+    """One epoch in a few words."""
+    return (
+        f"epoch {values['epoch']:.0f}: loss {values['train_loss']:.3f}, validation "
+        f"{values['validation_clean_accuracy']:.1%} clean, {values['validation_pgd10_accuracy']:.1%} robust, "
+        f"{values['images_per_second']:,.0f} images/s"
+    )
+
+
+def save(record: RunRecord, state: TrainingState, directory: Path, seconds: float) -> None:
+    """Writes the run's directory, whole."""
+    origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
+    sets = {"last": state.model.state_dict(), **state.averages.sets}
+    device = next(state.model.parameters()).device
+    with whole_directory(directory) as beside:
+        weights = {}
+        for name in WEIGHT_SETS:
+            if name in sets:
+                sha256 = save_weights(paths.weights(beside, name), sets[name], origin)
+                weights[name] = WeightsRecord(present=True, sha256=sha256)
+            else:
+                weights[name] = WeightsRecord(present=False, reason=state.averages.reason_for_absence(name))
+        save_history(beside, state, record.class_names)
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+        record.model_copy(update={"weights": weights, "seconds": seconds, "peak_memory": peak}).save(beside)
+    console.print(f"{record.suite}/{record.method}/s{record.seed}: {seconds:.0f} s; {described(state.reports[-1])}")
+
+
+if __name__ == "__main__":
+    run_stage(main)
