@@ -42,7 +42,8 @@ class Tally:
 
     Attributes:
         confusion: `confusion[y, k]` predictions of images of class `y` were `k`.
-        hits: `hits[y, c]` images of class `y` were right in `c` of their predictions (one, or one per severity).
+        hits: `hits[y, c]` images of class `y` were right in `c` of their predictions (one, or one per severity). The
+            mean over corruptions, of which only the overall accuracy is asked, has one row for all classes.
     """
 
     origin: Origin
@@ -50,7 +51,7 @@ class Tally:
     evaluation: str
     corruption: str
     confusion: Int[np.ndarray, "class class"]
-    hits: Int[np.ndarray, "class outcomes"]
+    hits: Int[np.ndarray, "group outcomes"]
 
     @property
     def run(self) -> tuple[str, str, int]:
@@ -118,7 +119,7 @@ def headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, flo
 
     Means over seeds, rounded to four decimals; of the corruptions, the mean over all of them.
     """
-    assert table["suite"].nunique() <= 1, "a headline is of one suite"
+    assert len(set(table["suite"])) <= 1, "a headline is of one suite"
     means = over_seeds(table)
     columns = (means[name].tolist() for name in ("method", "weights", "evaluation", "corruption", "metric", "mean"))
     nested: dict[str, Any] = {}
@@ -148,8 +149,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"There is no table {path}. Make it first: `dvc repro` aggregates what was evaluated."
         ) from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a Parquet file ({error}). Delete it and type `dvc repro`.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as Parquet ({reason}). Delete it and type `dvc repro`.") from None
     if list(frame.columns) != list(COLUMNS):
         raise UserError(
             f"{path} is not a tidy table: it has the columns {', '.join(map(str, frame.columns))}, not "

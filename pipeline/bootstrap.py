@@ -44,8 +44,11 @@ class Bootstrap(Settings):
     def accuracies(self, hits: Int[np.ndarray, "class outcomes"]) -> dict[str, Interval]:
         """Intervals of overall, worst-class, minimum and class accuracy, by the names they have in the tidy table.
 
-        The worst class is chosen again in every replicate: its interval accounts for the choice after looking. As the
-        minimum of noisy accuracies is lower than the noise alone would make one of them, it lies rather below the value.
+        The worst class is chosen again in every replicate: its interval accounts for the choice after looking. The
+        lowest of noisy accuracies is on average lower than the lowest of the true ones, in the test set and once more
+        in its replicates, and a percentile interval does not undo this. Where one class is clearly the worst (CIFAR-10)
+        that hardly matters; among many classes of few images and like accuracy (CIFAR-100) the interval lies too low
+        and may even leave out the value.
 
         Args:
             hits: `hits[y, c]` images of class `y` were right in `c` of their `outcomes - 1` predictions. An image with

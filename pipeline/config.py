@@ -20,6 +20,9 @@ from pipeline.training.recipe import Recipe
 WeightSet = Literal["last", "ema", "fawa", "best"]
 _Settings = TypeVar("_Settings", bound=Settings)
 
+RUN_SECTIONS = ("active", "trainings", "finetunes", "runs")
+"""The sections of runs.yaml and own.yaml."""
+
 
 class MadeCorruptions(Settings):
     """Corruptions made from the test set, where no official corrupted set exists."""
@@ -145,11 +148,12 @@ class Suite(Settings):
 
 
 class RunLine(Settings):
-    """One line of runs.yaml."""
+    """One line of runs.yaml; `start` names the method whose last weights, same suite and seed, a fine-tuning starts from."""
 
     suite: str
     method: str
     seed: StrictInt
+    start: str | None = None
 
     @property
     def key(self) -> str:
@@ -163,6 +167,7 @@ class Run:
     def __init__(self, line: RunLine, suite: Suite, method: Method) -> None:
         self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
         self.key, self.suite, self.method = line.key, suite, method.scaled(suite.epoch_scale)
+        self.start = None if line.start is None else paths.run(line.suite, line.start, line.seed)
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
 
@@ -192,32 +197,54 @@ class Run:
 
 
 class Study(Settings):
-    """Everything: the suites and methods of params.yaml, the runs of runs.yaml and own.yaml."""
+    """Everything: the suites and methods of params.yaml, the runs of runs.yaml and own.yaml.
+
+    Attributes:
+        active: the suites that have runs.
+        trainings: runs that start from random weights.
+        finetunes: runs that start from another run's weights.
+        runs: both together.
+    """
 
     suites: dict[str, Suite]
     methods: dict[str, Method]
     active: dict[str, None] = {}
+    trainings: dict[str, RunLine] = {}
+    finetunes: dict[str, RunLine] = {}
     runs: dict[str, RunLine] = {}
 
     @model_validator(mode="after")
     def _runs_refer_to_what_there_is(self) -> "Study":
-        for key, line in self.runs.items():
-            for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, self.methods)):
-                if name not in known:
-                    raise ValueError(
-                        f"runs.{key}.{slot}: there is no {slot} {name!r}; there are: {', '.join(known)}. "
-                        f"Define it in {paths.PARAMS} or correct the line"
-                    )
-            if line.suite not in self.active:
-                raise ValueError(
-                    f"runs.{key}.suite: {line.suite!r} is not active; "
-                    f"add the line `{line.suite}:` under `active:` in the same file"
-                )
-            if key != line.key:
-                raise ValueError(f"runs.{key}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
+        for section in ("trainings", "finetunes"):
+            for key, line in getattr(self, section).items():
+                self._check_line(f"{section}.{key}", key, line)
+        if set(self.runs) != set(self.trainings) | set(self.finetunes):
+            raise ValueError("runs: must hold `<<: [*trainings, *finetunes]` and nothing else")
         if unknown := sorted(set(self.active) - set(self.suites)):
             raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
         return self
+
+    def _check_line(self, place: str, key: str, line: RunLine) -> None:
+        for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, self.methods)):
+            if name not in known:
+                raise ValueError(
+                    f"{place}.{slot}: there is no {slot} {name!r}; there are: {', '.join(known)}. "
+                    f"Define it in {paths.PARAMS} or correct the line"
+                )
+        if line.suite not in self.active:
+            raise ValueError(
+                f"{place}.suite: {line.suite!r} is not active; "
+                f"add the line `{line.suite}:` under `active:` in the same file"
+            )
+        if key != line.key:
+            raise ValueError(f"{place}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
+        start = self.methods[line.method].starts_from
+        if line.start != start:
+            wanted = f"`start: {start}` under finetunes:" if start else "no start, under trainings:"
+            raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}")
+        start_key = f"{line.suite}-{start}-s{line.seed}"
+        if start and start_key not in self.trainings:
+            raise ValueError(f"{place}.start: needs the run {start_key}, which is missing; add its line to trainings:")
 
     @cached_property
     def resolved(self) -> dict[str, Run]:
@@ -248,8 +275,13 @@ class Study(Settings):
 
 
 def merged(base: _Settings, changes: dict[str, Any]) -> _Settings:
-    """`base` with some of its fields replaced, validated anew."""
-    return type(base).model_validate({**base.model_dump(), **changes})
+    """`base` with some of its fields replaced, those of nested settings one by one, and validated anew."""
+    return type(base).model_validate(_replaced(base.model_dump(), changes))
+
+
+def _replaced(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _replaced(base[key], value) for key, value in changes.items() if isinstance(base.get(key), dict)}
+    return {**base, **changes, **nested}
 
 
 def load_study(params: Path = paths.PARAMS, run_lists: Sequence[Path] = paths.RUN_LISTS) -> Study:
@@ -261,8 +293,8 @@ def load_study(params: Path = paths.PARAMS, run_lists: Sequence[Path] = paths.RU
     content = _read(params)
     for path in run_lists:
         for section, lines in _read(path).items():
-            if section not in ("active", "runs"):
-                raise UserError(f"{path}: {section}: unknown section; there are: active, runs.")
+            if section not in RUN_SECTIONS:
+                raise UserError(f"{path}: {section}: unknown section; there are: {', '.join(RUN_SECTIONS)}.")
             content[section] = {**content.get(section, {}), **(lines or {})}
     try:
         study = Study.model_validate(content)

@@ -118,7 +118,7 @@ def attack_rows(
 def corruption_rows(
     weights: str,
     corruption: str,
-    severity: ArrayLike,
+    severity: ArrayLike | int,
     index: ArrayLike,
     labels: ArrayLike,
     predictions: ArrayLike,
@@ -179,8 +179,8 @@ def read_evidence(path: Path) -> tuple[pd.DataFrame, Origin]:
         raise UserError(
             f"There is no evidence {path}. Evaluate the run first: `dvc repro` makes what is missing."
         ) from None
-    except pa.ArrowInvalid as error:
-        _refuse(path, f"it is not a Parquet file ({error})")
+    except (pa.ArrowInvalid, OSError) as error:
+        _refuse(path, f"it cannot be read as Parquet ({' '.join(str(error).split())})")
     origin = _origin(path, table)
     if problem := next(_schema_problems(table, origin), None):
         _refuse(path, problem)
@@ -194,7 +194,7 @@ def _constant(name: str, count: int) -> pd.Categorical:
     return pd.Categorical.from_codes(np.zeros(count, dtype="int8"), categories=[name])
 
 
-def _integers(values: ArrayLike, dtype: str) -> np.ndarray:
+def _integers(values: ArrayLike | int, dtype: str) -> np.ndarray:
     array = np.asarray(values)
     narrow = array.astype(dtype)
     assert np.array_equal(narrow, array), f"values do not fit in {dtype}"
@@ -235,7 +235,7 @@ def _schema_problems(table: pa.Table, origin: Origin) -> Iterator[str]:
 
 
 def _problems(frame: pd.DataFrame, origin: Origin) -> Iterator[str]:
-    """What is wrong with rows of the right columns, most telling first."""
+    """What is wrong with rows of the right columns, first what later checks take for granted."""
     if frame.empty:
         yield "it has no rows"
         return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
+from numpy.typing import ArrayLike
 
 Confusion = Num[np.ndarray, "*batch class class"]
 PerClass = Float[np.ndarray, "*batch class"]
@@ -34,7 +35,7 @@ def overall_accuracy(confusion: Confusion) -> Value:
 
 
 def class_accuracy_ovr(confusion: Confusion) -> PerClass:
-    """One-versus-rest accuracy, (TP + TN) / N = 1 - (FN + FP) / N (FAIR-TAT eq. 7): never below the overall accuracy."""
+    """One-versus-rest accuracy (TP + TN) / N = 1 - (FN + FP) / N (FAIR-TAT eq. 7), never below the overall one."""
     images = confusion.sum(axis=(-2, -1))[..., None]
     return ratio(images - (_misses(confusion) + _false_positives(confusion)), images)
 
@@ -73,7 +74,7 @@ def cfps(confusion: Confusion) -> PerClass:
 
 
 class BatErrors(NamedTuple):
-    """Standard, boundary and robust errors (BAT, Sec. 3), over all images and of the worst class.
+    """Standard, boundary and robust errors (BAT, AAAI 2023; spec 6), over all images and of the worst class.
 
     The averages add up, `average_standard + average_boundary = average_robust`; the worst ones need not, because each
     has its own worst class.
@@ -102,7 +103,7 @@ def total_variation_to_uniform(distribution: PerClass) -> Value:
     return np.asarray(np.abs(distribution - 1 / distribution.shape[-1]).sum(axis=-1) / 2)
 
 
-def ratio(numerator: Num[np.ndarray, "..."], denominator: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Float[np.ndarray, "..."]:
     """The quotient in float64, nan where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator != 0)

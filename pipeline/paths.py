@@ -48,8 +48,13 @@ def all_evidence(suite: str) -> list[Path]:
 
 
 def metrics(suite: str) -> Path:
-    """The tidy metrics of a suite and what DVC shows of them."""
-    return Path("reports/metrics") / suite
+    """The tidy metrics of a suite: a row per metric."""
+    return Path("reports/metrics") / f"{suite}.parquet"
+
+
+def headline(suite: str) -> Path:
+    """The few numbers of a suite that `dvc metrics show` prints."""
+    return Path("reports/headline") / f"{suite}.json"
 
 
 def tables(suite: str) -> Path:

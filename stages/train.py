@@ -9,17 +9,17 @@ from typing import Annotated
 
 import torch
 import typer
-from pipeline.data.canonical import Manifest, load_split
 
 from pipeline import paths, provenance, seeds
 from pipeline.config import Run, load_study
 from pipeline.console import console, progress, run_stage
+from pipeline.data.canonical import Manifest, load_split
 from pipeline.device import choose_device
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
 from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.training.artifacts import RunRecord, WeightsRecord
-from pipeline.training.checkpoint import load_resumable, save_history, save_resumable, save_weights
+from pipeline.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from pipeline.training.guard import PatienceGuard
 from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
 
@@ -44,7 +44,7 @@ def main(
         num_classes=len(record.class_names),
         seed=run.seed,
     )
-    state = TrainingState.fresh(initial_model(record, run.seed, device), settings)
+    state = TrainingState.fresh(initial_model(record, run, device), settings)
     resume = paths.resume(suite, method, seed)
     identity = f"{record.fingerprint}/{record.data}/{seed}"
     if load_resumable(resume, state, identity):
@@ -90,10 +90,16 @@ def labelled(run: Run, split: str, device: torch.device) -> LabelledImages:
     return LabelledImages(loaded.images.to(device), loaded.labels.to(device))
 
 
-def initial_model(record: RunRecord, seed: int, device: torch.device) -> torch.nn.Module:
-    """The network with the seed's initial weights: drawn on the CPU, so that every device starts from the same."""
-    torch.manual_seed(seeds.derived(seed, "init"))
-    return record.network().to(device, memory_format=torch.channels_last)
+def initial_model(record: RunRecord, run: Run, device: torch.device) -> torch.nn.Module:
+    """The network with the seed's initial weights, or with the last weights of the run that this one starts from.
+
+    Initial weights are drawn on the CPU, so that every device starts from the same.
+    """
+    torch.manual_seed(seeds.derived(run.seed, "init"))
+    model = record.network()
+    if run.start is not None:
+        load_weights(paths.weights(run.start, "last"), model)
+    return model.to(device, memory_format=torch.channels_last)
 
 
 def run_epochs(

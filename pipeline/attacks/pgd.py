@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Images = Float[Tensor, "batch channel height width"]
@@ -16,8 +16,8 @@ BatchNormMode = Literal["train", "eval"]
 class StoppingRule(Protocol):
     """Decides, check by check, which images still move. Made anew for every attacked batch."""
 
-    def __call__(self, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """Takes which images are classified correctly at this check; returns which images make the next step."""
+    def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Takes the classes predicted at this check; returns which images make the next step."""
         ...
 
 
@@ -54,6 +54,7 @@ def pgd(
     direction: Literal[1, -1] = 1,
     stopping: StoppingRule | None = None,
     observer: Observer | None = None,
+    jitter: Callable[[Images], Images] | None = None,
 ) -> Images:
     """Moves along the sign of the gradient of `loss` without leaving the ball around `images` or the box [0, 1].
 
@@ -65,7 +66,7 @@ def pgd(
     Args:
         model: images in [0, 1] to logits `batch class`. Its parameters should be frozen (`attacking`).
         images: in [0, 1].
-        labels: the true classes, `batch`; only the stopping rule and the observer look at them.
+        labels: the true classes, `batch`; they tell the observer which images are classified correctly.
         loss: logits to one loss per image, `batch`; their sum is differentiated, only signs are used.
         epsilon: radius of each image, in units of [0, 1] images.
         step_size: step of each image, in the same units.
@@ -74,6 +75,7 @@ def pgd(
         direction: +1 ascends the loss, -1 descends it (a targeted attack).
         stopping: which images still move; none means all, always. Ends the loop early when no image moves.
         observer: sees every iterate that is checked.
+        jitter: noise added to every step before it is projected (the original FAT).
 
     Returns:
         The adversarial images, without gradient.
@@ -90,15 +92,18 @@ def pgd(
             total = loss(logits).sum()
         active = None
         if stopping is not None or observer is not None:
-            correct = logits.detach().argmax(dim=1) == labels
+            predictions = logits.detach().argmax(dim=1)
             if observer is not None:
-                observer(number, adversarial.detach(), correct)
+                observer(number, adversarial.detach(), predictions == labels)
             if stopping is not None:
-                active = stopping(correct)
+                active = stopping(predictions)
                 if not active.any():
                     break
         (gradient,) = torch.autograd.grad(total, adversarial)
-        moved = torch.clamp(delta + step * gradient.sign(), lower, upper)
+        moved = delta + step * gradient.sign()
+        if jitter is not None:
+            moved = moved + jitter(moved)
+        moved = torch.clamp(moved, lower, upper)
         delta = moved if active is None else torch.where(active.view(-1, 1, 1, 1), moved, delta)
     return images + delta
 

@@ -10,6 +10,9 @@ CATALOGUE: dict[str, dict[str, str]] = {
         "clean": "pipeline.methods.madry:CleanObjective",
         "at": "pipeline.methods.madry:AdversarialTraining",
         "trades": "pipeline.methods.trades:Trades",
+        "fat": "pipeline.methods.fat:FriendlyAdversarialTraining",
+        "bat": "pipeline.methods.bat:BalanceAdversarialTraining",
+        "gairat": "pipeline.methods.gairat:Gairat",
     },
     "targets": {
         "untargeted": "pipeline.methods.parts:Untargeted",
@@ -19,9 +22,15 @@ CATALOGUE: dict[str, dict[str, str]] = {
     "margin": {
         "constant": "pipeline.methods.parts:ConstantMargin",
         "robust_accuracy": "pipeline.methods.cfa:RobustAccuracyMargin",
+        "frl_remargin": "pipeline.methods.frl:FrlRemargin",
+        "distance": "pipeline.methods.dafa:DistanceMargin",
     },
     "class_weights": {
         "none": "pipeline.methods.parts:EqualWeights",
+        "ccr": "pipeline.methods.cfa:CalibratedWeights",
+        "frl_reweight": "pipeline.methods.frl:FrlReweight",
+        "no_regret": "pipeline.methods.wat:NoRegretWeights",
+        "distance": "pipeline.methods.dafa:DistanceWeights",
     },
 }
 """Slot -> kind -> `module:Class`. A new part is one file and one line here."""

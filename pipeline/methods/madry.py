@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from pipeline.attacks.pgd import BatchNormMode, StoppingRule
+from pipeline.attacks.pgd import BatchNormMode
 from pipeline.methods.losses import cross_entropy
 from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
 
@@ -56,13 +56,8 @@ class AdversarialTraining(Objective):
             start="uniform",
             batch_norm=batch_norm,
             direction=1 if batch.targets is None else -1,
-            stopping=self.stopping(batch),
         )
         return Trace(adversarial)
-
-    def stopping(self, batch: Batch) -> StoppingRule | None:
-        """No early stopping."""
-        return None
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
         """CE(x', y)."""

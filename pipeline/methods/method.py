@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import SerializeAsAny, field_validator, model_validator
 
+from pipeline.methods.averaging import Averaging
 from pipeline.methods.catalogue import CATALOGUE, build_part
 from pipeline.methods.parts import (
     ClassWeights,
@@ -16,6 +17,7 @@ from pipeline.methods.parts import (
     Untargeted,
 )
 from pipeline.settings import Settings
+from pipeline.training.recipe import Recipe
 
 
 class Method(Settings):
@@ -26,6 +28,7 @@ class Method(Settings):
         short: name in the headings of corruption tables; the label if empty.
         group: rows of one group stand together in tables (AT, TRADES, ...).
         ours: whether tables mark the row as the paper's own method.
+        starts_from: the method whose last weights the training starts from, instead of random ones.
         recipe: the method's native training recipe: the fields that replace the suite's.
         averaging: the fields that replace the suite's averaging.
     """
@@ -38,6 +41,7 @@ class Method(Settings):
     targets: SerializeAsAny[Targets] = Untargeted()
     margin: SerializeAsAny[Margin] = ConstantMargin()
     class_weights: SerializeAsAny[ClassWeights] = EqualWeights()
+    starts_from: str | None = None
     recipe: dict[str, Any] = {}
     averaging: dict[str, Any] = {}
 
@@ -45,6 +49,18 @@ class Method(Settings):
     @classmethod
     def _part(cls, settings: Any, info: Any) -> Any:
         return build_part(info.field_name, settings)
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_fields(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        Recipe.model_validate(changes)
+        return changes
+
+    @field_validator("averaging")
+    @classmethod
+    def _averaging_fields(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        Averaging.model_validate(changes)
+        return changes
 
     @model_validator(mode="after")
     def _compatible(self) -> "Method":

@@ -204,25 +204,23 @@ class ConstantMargin(Margin):
 class ClassCoefficients:
     """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalised (spec 1.6).
 
-    `over = images`: divided by the number of images B; `over = weights`: each term divided by the sum of its own weights in
-    the batch (FRL), then the robust term multiplied by `robust_scale`.
+    Each term is the weighted sum of its losses over `images` (their number B) or over `weights` (the sum of its own weights
+    in the batch: FRL), times its entry of `scales`.
     """
 
     clean: Float[Tensor, " class"]
     robust: Float[Tensor, " class"]
     over: Literal["images", "weights"] = "images"
-    robust_scale: float = 1.0
+    scales: tuple[float, float] = (1.0, 1.0)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "ClassCoefficients":
         """The same weights where the losses are."""
-        return ClassCoefficients(
-            self.clean.to(device, dtype), self.robust.to(device, dtype), self.over, self.robust_scale
-        )
+        return ClassCoefficients(self.clean.to(device, dtype), self.robust.to(device, dtype), self.over, self.scales)
 
     def combine(self, terms: Terms, labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """L = sum_i a_i nat_i + sum_i b_i rob_i + sum_i c_i aux_i."""
         total = terms.logits.new_zeros(())
-        for loss, table, scale in ((terms.clean, self.clean, 1.0), (terms.robust, self.robust, self.robust_scale)):
+        for loss, table, scale in zip((terms.clean, terms.robust), (self.clean, self.robust), self.scales, strict=True):
             if loss is not None:
                 weight = table[labels]
                 normaliser = weight.sum() if self.over == "weights" else len(labels)

@@ -194,7 +194,7 @@ def test_images_that_stop_keep_their_place() -> None:
         step_size=epsilon / 4,
         num_steps=10,
         start=torch.zeros_like(images),
-        stopping=lambda correct: torch.tensor([True, False]),
+        stopping=lambda predictions: torch.tensor([True, False]),
     )
     torch.testing.assert_close(adversarial[1], images[1])
     assert not torch.equal(adversarial[0], images[0])

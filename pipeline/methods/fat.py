@@ -1,0 +1,127 @@
+"""FAT: stop the attack soon after it succeeds, so that training images stay learnable (Zhang et al. 2020; spec 3.4)."""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Int
+from pydantic import NonNegativeFloat, NonNegativeInt
+from torch import Tensor, nn
+
+from pipeline.attacks.pgd import StoppingRule
+from pipeline.methods.losses import cross_entropy
+from pipeline.methods.madry import AdversarialTraining
+from pipeline.methods.parts import Batch, Trace, ascend
+from pipeline.settings import Settings
+
+
+class CfaBudget:
+    """CFA's rule: each success costs one of `tau` further steps; an image without budget is frozen for good (AF-23).
+
+    Args:
+        missed: predicted classes to whether the attack has succeeded.
+        tau: steps after success.
+    """
+
+    def __init__(self, missed: "Success", tau: int) -> None:
+        self.missed, self.tau = missed, tau
+        self.left: Tensor | None = None
+
+    def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Which images step: those with budget, correct or not."""
+        if self.left is None:
+            self.left = torch.full_like(predictions, self.tau)
+        active = self.left > 0
+        self.left = self.left - (active & self.missed(predictions)).to(self.left.dtype)
+        return active
+
+
+class OriginalBudget:
+    """The original rule: as CFA's, but an image that is correct again steps even without budget (AF-23)."""
+
+    def __init__(self, missed: "Success", tau: int) -> None:
+        self.missed, self.tau = missed, tau
+        self.left: Tensor | None = None
+        self.frozen: Tensor | None = None
+
+    def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Which images step: all but those that were ever misclassified without budget."""
+        if self.left is None or self.frozen is None:
+            self.left = torch.full_like(predictions, self.tau)
+            self.frozen = torch.zeros_like(predictions, dtype=torch.bool)
+        missed = self.missed(predictions)
+        self.frozen = self.frozen | (missed & (self.left == 0))
+        active = ~self.frozen
+        self.left = self.left - (active & missed).to(self.left.dtype)
+        return active
+
+
+class Success:
+    """When an attack counts as successful: the prediction has left the true class, or has reached the target."""
+
+    def __init__(self, batch: Batch, on: Literal["misclassified", "target_hit"]) -> None:
+        self.labels = batch.labels
+        self.targets = batch.targets if on == "target_hit" else None
+
+    def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Whether the attack has succeeded on each image."""
+        return predictions != self.labels if self.targets is None else predictions == self.targets
+
+
+class TauFrom(Settings):
+    """From epoch `at` on (counted from 0), tau is `tau`."""
+
+    at: NonNegativeFloat
+    tau: NonNegativeInt
+
+
+class FriendlyAdversarialTraining(AdversarialTraining):
+    """FAT: AT on images that stop `tau` steps after they are misclassified; mean CE(x', y), one fresh forward.
+
+    Zhang et al. 2020, Algorithm 1; CFA's re-implementation is FAIR-TAT's FAT (spec 3.4, A15). tau = T is AT. In the CFA
+    variant tau = 0 means that nothing ever steps: training on random noise.
+
+    Attributes:
+        variant: `cfa`: batch norm in train mode, an image without budget is frozen for good; `original`: eval mode, an
+            image that is correct again steps even without budget, and 0.001 N(0, 1) is added to every step.
+        tau: steps after success.
+        tau_schedule: later values of tau by epoch (original: 0, then 1 from 50, 2 from 90).
+        stop_on: with targets, whether `tau` counts from misclassification or from hitting the target (spec A8).
+    """
+
+    kind: Literal["fat"] = "fat"  # pyright: ignore[reportIncompatibleVariableOverride]
+    variant: Literal["cfa", "original"] = "cfa"
+    tau: NonNegativeInt = 3
+    tau_schedule: tuple[TauFrom, ...] = ()
+    stop_on: Literal["misclassified", "target_hit"] = "misclassified"
+
+    def scaled(self, scale: float) -> "FriendlyAdversarialTraining":
+        """The epochs of `tau_schedule` multiplied."""
+        schedule = tuple(TauFrom(at=entry.at * scale, tau=entry.tau) for entry in self.tau_schedule)
+        return self.model_copy(update={"tau_schedule": schedule})
+
+    def tau_at(self, epoch: int) -> int:
+        """tau of one epoch."""
+        return next((entry.tau for entry in reversed(self.tau_schedule) if epoch >= entry.at), self.tau)
+
+    def stopping(self, batch: Batch) -> StoppingRule:
+        """The variant's rule for one batch."""
+        rule = CfaBudget if self.variant == "cfa" else OriginalBudget
+        return rule(Success(batch, self.stop_on), self.tau_at(batch.epoch))
+
+    def attack(self, model: nn.Module, batch: Batch) -> Trace:
+        """PGD with early stopping from a uniform start."""
+        original = self.variant == "original"
+        rules: dict[str, Any] = {"stopping": self.stopping(batch)}
+        if original:
+            rules["jitter"] = lambda images: 0.001 * torch.empty_like(images).normal_(generator=batch.generator)
+        aim = batch.labels if batch.targets is None else batch.targets
+        adversarial = ascend(
+            model,
+            batch,
+            loss=lambda logits: cross_entropy(logits, aim),
+            start="uniform",
+            batch_norm=self.attack_bn or ("eval" if original else "train"),
+            direction=1 if batch.targets is None else -1,
+            **rules,
+        )
+        return Trace(adversarial)

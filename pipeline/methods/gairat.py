@@ -1,0 +1,78 @@
+"""GAIRAT: images that few attack steps can break get more weight (Zhang et al. 2021; spec 3.12)."""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import NonNegativeInt
+from torch import Tensor, nn
+
+from pipeline.attacks.pgd import Images
+from pipeline.methods.losses import cross_entropy
+from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
+from pipeline.settings import Real
+
+
+class CorrectChecks:
+    """Counts kappa: at how many checks each image was classified correctly."""
+
+    def __init__(self, labels: Tensor) -> None:
+        self.count = torch.zeros_like(labels)
+
+    def __call__(self, number: int, iterate: Images, correct: Bool[Tensor, " batch"]) -> None:
+        """Adds one check."""
+        self.count = self.count + correct.to(self.count.dtype)
+
+
+class Gairat(Objective):
+    """GAIRAT: AT whose images are weighed by how many steps they withstand.
+
+        kappa_i = number of correct checks t = 0 .. T-1
+        v_i = (1 + tanh(Lambda + 5 (1 - 2 kappa_i / T))) / 2,   u_i = B v_i / sum_j v_j,   L = 1/B sum_i u_i CE(x'_i, y_i)
+
+    Zhang et al. 2021, eq. 6; spec 3.12. Batch norm in eval mode. Lambda = +inf is AT.
+
+    Attributes:
+        offset: Lambda, -1.
+        start_epoch: first epoch with weights; before it all are 1.
+    """
+
+    kind: Literal["gairat"] = "gairat"
+    offset: Real = -1.0
+    start_epoch: NonNegativeInt = 59
+
+    accepts_targets: ClassVar[bool] = False
+    clean_pass: ClassVar[Literal["after_step", "none"]] = "none"
+
+    def scaled(self, scale: float) -> "Gairat":
+        """`start_epoch` multiplied."""
+        return self.model_copy(update={"start_epoch": round(self.start_epoch * scale)})
+
+    def attack(self, model: nn.Module, batch: Batch) -> Trace:
+        """PGD from a uniform start, counting correct checks."""
+        checks = CorrectChecks(batch.labels)
+        adversarial = ascend(
+            model,
+            batch,
+            loss=lambda logits: cross_entropy(logits, batch.labels),
+            start="uniform",
+            batch_norm=self.attack_bn or "eval",
+            observer=checks,
+        )
+        return Trace(adversarial, correct_checks=checks.count)
+
+    def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
+        """u_i CE(x', y)."""
+        assert trace.correct_checks is not None
+        logits = model(trace.adversarial)
+        loss = cross_entropy(logits, batch.labels)
+        if batch.epoch >= self.start_epoch:
+            loss = self.image_weights(trace.correct_checks, batch.num_steps).to(loss.dtype) * loss
+        return Terms(clean=None, robust=loss, logits=logits)
+
+    def image_weights(self, checks: Int[Tensor, " batch"], num_steps: int) -> Float[Tensor, " batch"]:
+        """u_i of a batch, float64, mean 1."""
+        half = num_steps // 2  # for odd T the published script divides by the rounded half (spec 3.12)
+        argument = self.offset + 5 * (half - checks.to(torch.float64)) / half
+        values = torch.sigmoid(2 * argument)
+        return len(values) * values / values.sum()

@@ -1,0 +1,24 @@
+"""All evidence of a suite -> one tidy table, the headline numbers, and the same numbers in MLflow."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipeline import paths
+from pipeline.aggregation import aggregate, headline, write_table
+from pipeline.console import console, run_stage
+from pipeline.files import whole_file
+
+
+def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
+    """Aggregates one suite."""
+    table = aggregate(paths.all_evidence(suite))
+    write_table(paths.metrics(suite), table)
+    with whole_file(paths.headline(suite)) as beside:
+        beside.write_text(json.dumps(headline(table), indent=2) + "\n")
+    console.print(f"{suite}: {len(table):,} numbers from {table['method'].nunique()} methods in {paths.metrics(suite)}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

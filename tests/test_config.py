@@ -1,0 +1,126 @@
+"""params.yaml and runs.yaml: what they mean, and what wrong ones are told."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.config import Study, load_study
+from pipeline.errors import UserError
+from pipeline.methods.catalogue import CATALOGUE, build_part
+
+FILES = ("params.yaml", "runs.yaml", "own.yaml")
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Callable[..., Study]:
+    """Loads the project's own files after an edit of one of them."""
+
+    def load(file: str, edit: Callable[[Any], None]) -> Study:
+        for name in FILES:
+            shutil.copy(name, tmp_path)
+        yaml = YAML(typ="safe")
+        content = yaml.load(tmp_path / file)
+        edit(content)
+        yaml.dump(content, tmp_path / file)
+        return load_study(tmp_path / FILES[0], [tmp_path / name for name in FILES[1:]])
+
+    return load
+
+
+def test_the_project_s_own_files_are_right() -> None:
+    study = load_study()
+    assert study.resolved.keys() == study.runs.keys()
+    assert study.suites["cifar10"].threat.epsilon == pytest.approx(8 / 255)
+    assert study.run("cifar10", "fair_tat", 0).recipe.epochs == 200
+    assert study.run("demo", "fair_tat", 0).recipe.epochs == 12
+
+
+def test_the_example_of_own_images_is_right() -> None:
+    study = load_study(run_lists=[Path("runs.yaml"), Path("examples/cifar10_jpeg.yaml")])
+    assert "cifar10_jpeg-fair_tat-s0" in study.runs
+
+
+def wrong(path: str, value: Any) -> Callable[[Any], None]:
+    """Sets a dotted path to a value."""
+
+    def edit(content: Any) -> None:
+        *parents, last = path.split(".")
+        for key in parents:
+            content = content[key]
+        content[last] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value", "message"),
+    [
+        ("params.yaml", "methods.fair_tat.margin.offet", 0.5, r"methods\.fair_tat\.margin\.offet: Extra inputs"),
+        ("params.yaml", "methods.at.objetive", {}, r"methods\.at\.objetive: Extra inputs are not permitted"),
+        ("params.yaml", "methods.at.objective", {"kind": "att"}, r"methods\.at\.objective: 'att' is not a kind of objective; there are: clean, at"),
+        ("params.yaml", "methods.clean.targets", "cfps", r"methods\.clean: targets: cfps needs an attack to aim, but clean takes no targets"),
+        ("params.yaml", "methods.at.class_weights", "ccr", r"methods\.at: class_weights: ccr moves weight .* but at has no clean term"),
+        ("params.yaml", "methods.frl.recipe.epoch", 3, r"methods\.frl\.recipe\.epoch: Extra inputs are not permitted"),
+        ("params.yaml", "suites.demo.threat.epsilon", 8, r"suites\.demo\.threat\.epsilon: 8 is not in \[0, 1\].*write 8/255"),
+        ("params.yaml", "suites.demo.threat.epsilon", "8/x", r"suites\.demo\.threat\.epsilon: '8/x' is not a number"),
+        ("params.yaml", "suites.demo.recipe.epochs", 0, r"suites\.demo\.recipe\.epochs: Input should be greater than 0 \(given: 0\)"),
+        ("runs.yaml", "trainings.demo-at-s0.method", "fairtat", r"trainings\.demo-at-s0\.method: there is no method 'fairtat'; there are: clean, "),
+        ("runs.yaml", "trainings.demo-at-s0.suite", "cifar", r"trainings\.demo-at-s0\.suite: there is no suite 'cifar'"),
+        ("runs.yaml", "trainings.demo-at-s0.seed", "zero", r"trainings\.demo-at-s0\.seed: Input should be a valid integer \(given: 'zero'\)"),
+        ("runs.yaml", "trainings.demo-at-s0.seed", 0.5, r"trainings\.demo-at-s0\.seed: Input should be a valid integer"),
+        ("runs.yaml", "trainings.demo-at-s0.seed", 3, r"trainings\.demo-at-s0: a run is named .* rename it to demo-at-s3"),
+        ("runs.yaml", "trainings.demo-at-s0.start", "clean", r"trainings\.demo-at-s0\.start: is clean, but at needs no start, under trainings:"),
+        ("runs.yaml", "active", {"demo": None, "cifar10": None}, r"suite: 'cifar100' is not active; add the line `cifar100:`"),
+        ("runs.yaml", "run", {}, r"run: unknown section; there are: active, trainings, finetunes, runs"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_named_by_its_full_path(
+    edited: Callable[..., Study], file: str, path: str, value: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        edited(file, wrong(path, value))
+
+
+def test_a_run_that_is_not_listed_says_which_line_to_add() -> None:
+    with pytest.raises(
+        UserError, match=r"no run demo-at-s7. Add the line `demo-at-s7: \{suite: demo, method: at, seed: 7\}`"
+    ):
+        load_study().run("demo", "at", 7)
+
+
+def test_a_fine_tuning_needs_the_run_it_starts_from(edited: Callable[..., Study]) -> None:
+    def add(content: Any) -> None:
+        line = {"suite": "cifar100", "method": "frl", "seed": 0, "start": "at_constant"}
+        content["finetunes"]["cifar100-frl-s0"] = content["runs"]["cifar100-frl-s0"] = line
+
+    with pytest.raises(UserError, match=r"start: needs the run cifar100-at_constant-s0, which is missing"):
+        edited("runs.yaml", add)
+
+
+def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no .*params.yaml here .*run the command in the repository's root"):
+        load_study(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1, 2")
+    with pytest.raises(UserError, match=r"params.yaml is not valid YAML: .*line"):
+        load_study(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds])
+def test_every_kind_of_the_catalogue_builds_under_its_own_name(slot: str, kind: str) -> None:
+    assert build_part(slot, kind).kind == kind
+
+
+def test_a_native_recipe_replaces_single_fields_of_the_suite_s(edited: Callable[..., Study]) -> None:
+    def add(content: Any) -> None:
+        content["trainings"]["demo-bat-s0"] = content["runs"]["demo-bat-s0"] = {
+            "suite": "demo", "method": "bat", "seed": 0,
+        }  # fmt: skip
+
+    recipe = edited("runs.yaml", add).run("demo", "bat", 0).recipe
+    assert (recipe.weight_decay, recipe.augmentation.padding, recipe.augmentation.crop_padding) == (2e-4, "zero", 1)
+    assert recipe.learning_rate_at(4) == pytest.approx(0.1)
+    assert recipe.learning_rate_at(5) == pytest.approx(0.01)
