@@ -16,12 +16,17 @@ NOT_SCIENCE = frozenset(
     {
         "pipeline.config",
         "pipeline.console",
+        "pipeline.device",
         "pipeline.errors",
         "pipeline.files",
         "pipeline.fingerprint",
         "pipeline.methods.catalogue",
+        "pipeline.models.settings",
         "pipeline.paths",
+        "pipeline.provenance",
+        "pipeline.settings",
         "pipeline.tracking",
+        "pipeline.training.guard",
     }
 )
 """Modules that cannot change a result: they name files, read settings (whose resolved values are hashed instead), report.
@@ -45,7 +50,7 @@ def closure(modules: Iterable[str], root: Path = Path()) -> set[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name in NOT_SCIENCE:
+        if name in found or any(name == left_out or name.startswith(left_out + ".") for left_out in NOT_SCIENCE):
             continue
         found.add(name)
         waiting += _imports(_file(name, root), root)

@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 RUN_LISTS = (Path("runs.yaml"), Path("own.yaml"))
 ARCHIVES = Path("data/archives")
 FINGERPRINTS = Path("fingerprints")
+DEMO = Path("reports/demo.txt")
 PUBLISHED = Path("reports/published/paper_results.csv")
 
 EVALUATIONS = ("pgd", "autoattack", "square", "corruptions")

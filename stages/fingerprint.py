@@ -12,15 +12,6 @@ from pipeline.files import whole_directory
 from pipeline.fingerprint import fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
 
-ARCHITECTURES = {
-    "preact_resnet18": "pipeline.models.preact_resnet",
-    "resnet18": "pipeline.models.resnet",
-    "wrn28_10": "pipeline.models.wide_resnet",
-    "xcit_s12": "pipeline.models.xcit",
-    "zoo": "pipeline.models.zoo",
-}
-"""Which module builds which architecture."""
-
 
 def main() -> None:
     """Writes fingerprints/, whole."""
@@ -37,20 +28,25 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
     for name in study.active:
         suite = study.suites[name]
         data = suite.data.model_dump(mode="json")
-        architecture = ARCHITECTURES[suite.architecture.kind]
+        architecture = network_modules(suite)
         yield Path("prepare", name), ["stages.prepare"], data
         yield Path("corrupt", name), ["stages.corrupt"], data
         for evaluation in paths.EVALUATIONS:
-            modules = ["stages.evaluate", f"pipeline.evaluation.{evaluation}", architecture]
+            modules = ["stages.evaluate", f"pipeline.evaluation.{evaluation}", *architecture]
             yield Path(evaluation, name), modules, _protocol(suite, evaluation)
         yield Path("aggregate", name), ["stages.aggregate"], {}
         yield Path("tables", name), ["stages.tables"], _presentation(name)
     yield Path("demo", "demo"), ["stages.demo"], {}
     for run in study.resolved.values():
-        modules = ["stages.train", ARCHITECTURES[run.suite.architecture.kind]]
+        modules = ["stages.train", *network_modules(run.suite)]
         modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
         settings = {key: value for key, value in run.settings.items() if key != "seed"}
         yield Path("train", run.suite_name, run.method_name), modules, settings
+
+
+def network_modules(suite: Suite) -> list[str]:
+    """The modules that build a suite's network; both are imported by name."""
+    return ["pipeline.models.normalization", suite.architecture.module]
 
 
 def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:

@@ -96,10 +96,10 @@ def initial_model(record: RunRecord, run: Run, device: torch.device) -> torch.nn
     Initial weights are drawn on the CPU, so that every device starts from the same.
     """
     torch.manual_seed(seeds.derived(run.seed, "init"))
-    model = record.network()
+    model = record.network(pretrained=True)
     if run.start is not None:
         load_weights(paths.weights(run.start, "last"), model)
-    return model.to(device, memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last).to(device)
 
 
 def run_epochs(

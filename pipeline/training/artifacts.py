@@ -81,8 +81,8 @@ class RunRecord(Settings):
                 "Train the run again with `dvc repro --force`."
             ) from None
 
-    def network(self) -> nn.Module:
-        """The untrained network of this run, as training built it; weights are loaded into it."""
+    def network(self, *, pretrained: bool = False) -> nn.Module:
+        """The network of this run without its weights; with those its architecture starts from, if any, for training."""
         statistics = self.statistics or {}
         return build_model(
             self.architecture,
@@ -90,4 +90,5 @@ class RunRecord(Settings):
             channels=self.image_shape[0],
             mean=statistics.get("mean"),
             std=statistics.get("std"),
+            pretrained=pretrained,
         )

@@ -1,0 +1,1 @@
+"""Images from their sources to the one form that training and evaluation read."""

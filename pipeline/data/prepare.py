@@ -1,0 +1,84 @@
+"""From a source to the canonical form."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.data.archives import hashes
+from pipeline.data.canonical import ArchiveRecord, Manifest, Split, channel_statistics, save_split
+from pipeline.data.cifar import read_cifar10, read_cifar100
+from pipeline.data.digits import read_digits
+from pipeline.data.download import locate
+from pipeline.data.imagefolder import read_image_folder, read_imagenette
+from pipeline.data.images import ImageForm
+from pipeline.data.sources import Cifar10, Cifar100, Digits, ImageFolder, Imagenette, Source
+from pipeline.data.splits import split_validation
+from pipeline.files import whole_directory
+
+_PACKAGES = {"digits": ("scikit-learn",), "imagenette": ("pillow",), "imagefolder": ("pillow",)}
+"""The packages on which the pixels of a source depend."""
+
+
+def prepare(
+    name: str, source: Source, validation_fraction: float, output_directory: Path, archives_directory: Path
+) -> Manifest:
+    """Reads a source and writes its three splits and their manifest; the directory appears whole.
+
+    Args:
+        name: of the data set, for its manifest.
+        source: where the images come from.
+        validation_fraction: share of every class that validates.
+        output_directory: where the splits go; replaced if it is there.
+        archives_directory: the cache of downloads.
+
+    Raises:
+        UserError: the source cannot be had or read, a class is too small, or the disk is full.
+    """
+    everything, test, archives = read_source(source, archives_directory)
+    train, validation = split_validation(everything, validation_fraction)
+    mean, std = channel_statistics(train.images)
+    splits = {"train": train, "validation": validation, "test": test}
+    channels, height, width = train.images.shape[1:]
+    manifest = Manifest(
+        dataset=name,
+        # Where a copy of the archive lies says nothing about the images.
+        source=source.model_dump(mode="json", exclude={"archive"}),
+        archives=archives,
+        class_names=train.class_names,
+        image_shape=(channels, height, width),
+        counts={name: split.counts for name, split in splits.items()},
+        sha256={name: split.sha256 for name, split in splits.items()},
+        mean=mean,
+        std=std,
+        versions={package: version(package) for package in _PACKAGES.get(source.kind, ())},
+    )
+    with whole_directory(output_directory) as beside:
+        for name, split in splits.items():
+            save_split(beside / f"{name}.safetensors", split)
+        manifest.save(beside)
+    return manifest
+
+
+def read_source(source: Source, archives_directory: Path) -> tuple[Split, Split, tuple[ArchiveRecord, ...]]:
+    """Training (with validation) and test images in file order, and the archives they were read from."""
+    match source:
+        case Digits():
+            return *read_digits(source.test_fraction), ()
+        case ImageFolder():
+            form = ImageForm(source.size, source.channels, source.convert)
+            splits = read_image_folder(source.path, form, source.test_folder)
+            if source.path.is_dir():
+                return *splits, ()
+            return *splits, (ArchiveRecord(name=source.path.name, sha256=hashes(source.path)[0]),)
+        case Cifar10() | Cifar100() | Imagenette():
+            path, record = locate(source, archives_directory)
+            return *_read_archive(source, path), (record,)
+
+
+def _read_archive(source: Cifar10 | Cifar100 | Imagenette, path: Path) -> tuple[Split, Split]:
+    match source:
+        case Cifar10():
+            return read_cifar10(path)
+        case Cifar100():
+            return read_cifar100(path)
+        case Imagenette():
+            return read_imagenette(path, source.size)

@@ -1,0 +1,63 @@
+"""Which images are for training, validation and testing: a rule on file order, no randomness (spec 5)."""
+
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from pipeline.data.canonical import Split
+from pipeline.errors import UserError
+
+
+def rank_in_class(labels: Int64[Tensor, " count"]) -> Int64[Tensor, " count"]:
+    """How many images of the same class stand before each image."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(labels)
+    ranks[order] = torch.arange(len(labels)) - starts[labels[order]]
+    return ranks
+
+
+def share_of_classes(labels: Int64[Tensor, " count"], fraction: float) -> Int64[Tensor, " classes"]:
+    """floor(fraction * n) of every class of n images."""
+    # Fractions are decimal numbers: 0.29 * 100 is meant to be 29, not 28.999999999999996.
+    return (torch.bincount(labels) * fraction + 1e-9).floor().long()
+
+
+def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
+    """Training and validation: the first floor(fraction * n) images of each class validate; both keep file order.
+
+    Args:
+        split: all images that are not for testing.
+        fraction: of each class; 0.02 in the paper's code (spec 5, AF-31).
+
+    Raises:
+        UserError: the fraction leaves a class without validation or without training images.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(
+            f"A validation fraction of {fraction:g} was given, but it must lie between 0 and 1, such as 0.02."
+        )
+    shares = share_of_classes(split.labels, fraction)
+    if (shares == 0).any():
+        counts = torch.bincount(split.labels)
+        smallest = int(counts.argmin())
+        images = int(counts[smallest])
+        raise UserError(
+            f"Class {split.class_names[smallest]!r} has {images} training images, so a validation fraction of {fraction:g} "
+            f"leaves it none to validate with. {_remedy(images)}"
+        )
+    validation = rank_in_class(split.labels) < shares[split.labels]
+    return _selected(split, ~validation), _selected(split, validation)
+
+
+def _remedy(images: int) -> str:
+    if images < 2:
+        return "Add images to the class: it needs at least one to train with and one to validate with."
+    return f"Set `validation_fraction` to {ceil(1000 / images) / 1000:g} or more, or add images to the class."
+
+
+def _selected(split: Split, mask: Bool[Tensor, " count"]) -> Split:
+    return Split(split.images[mask], split.labels[mask], split.class_names)

@@ -1,0 +1,1 @@
+"""Evaluations: one module each, found by its name in params.yaml (`protocol.module_of`)."""

@@ -1,0 +1,110 @@
+"""PGD on the cross-entropy, uniform start, constant radius (spec 7): the PGD columns of the tables."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from pipeline import seeds
+from pipeline.attacks.pgd import Images, initial_perturbation, pgd
+from pipeline.config import PgdEvaluation
+from pipeline.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
+from pipeline.evidence import attack_rows, stacked
+from pipeline.methods.losses import cross_entropy
+
+
+def workload(test: EvaluationSet, settings: PgdEvaluation) -> int:
+    """Every image once."""
+    return len(test)
+
+
+def evaluate(
+    model: nn.Module,
+    test: EvaluationSet,
+    settings: PgdEvaluation,
+    *,
+    weights: str,
+    epsilon: float,
+    seed: int,
+    watcher: Watcher,
+) -> pd.DataFrame:
+    """One block of rows for each number of steps; see `protocol.evaluate_model`.
+
+    The starts do not depend on the batch size, the device or the weight set.
+    """
+    # Drawn on the CPU one image after the other, so that it does not matter how the images are batched.
+    streams = [seeds.stream(seed, "evaluation.pgd", restart) for restart in range(settings.restarts)]
+    clean = predict(model, test.images, settings.batch_size).cpu()
+    found = []
+    for stored, labels in zip(
+        test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True
+    ):
+        found.append(first_breaking(model, in_unit_range(stored), labels, settings, epsilon, streams))
+        watcher.advance(len(labels), "")
+    adversarial, index = torch.cat(found, dim=1).cpu(), torch.arange(len(test))
+    return stacked(
+        [
+            attack_rows(weights, f"pgd{steps}", index, test.labels.cpu(), clean, predictions)
+            for steps, predictions in zip(checkpoints(settings), adversarial, strict=True)
+        ]
+    )
+
+
+def checkpoints(settings: PgdEvaluation) -> list[int]:
+    """After how many steps a prediction is stored, ascending."""
+    return sorted(set(settings.steps))
+
+
+def first_breaking(
+    model: nn.Module,
+    images: Images,
+    labels: Int64[Tensor, " batch"],
+    settings: PgdEvaluation,
+    epsilon: float,
+    streams: Sequence[torch.Generator],
+) -> Int64[Tensor, "steps batch"]:
+    """The prediction under the first restart that breaks the image, separately for each number of steps.
+
+    An image that withstands all restarts has its own label as prediction.
+    """
+    predictions = labels.expand(len(checkpoints(settings)), -1)
+    radii = images.new_full((len(images),), epsilon)
+    for stream in streams:
+        start = initial_perturbation("uniform", torch.empty(images.shape), radii.cpu(), stream).to(images)
+        attempt = predictions_along(model, images, labels, settings, radii, start)
+        predictions = torch.where(predictions == labels, attempt, predictions)
+    return predictions
+
+
+@torch.no_grad()
+def predictions_along(
+    model: nn.Module,
+    images: Images,
+    labels: Int64[Tensor, " batch"],
+    settings: PgdEvaluation,
+    radii: Tensor,
+    start: Images,
+) -> Int64[Tensor, "steps batch"]:
+    """Predictions of the iterates after each of the `checkpoints`, from one run of the longest attack."""
+    found: dict[int, Tensor] = {}
+
+    def observer(number: int, iterate: Images, right: Tensor) -> None:
+        if number in settings.steps:
+            found[number] = model(iterate).argmax(dim=1)
+
+    longest = max(settings.steps)
+    adversarial = pgd(
+        model,
+        images,
+        labels,
+        loss=lambda logits: cross_entropy(logits, labels),
+        epsilon=radii,
+        step_size=torch.full_like(radii, settings.step_size),
+        num_steps=longest,
+        start=start,
+        observer=observer,
+    )
+    found[longest] = model(adversarial).argmax(dim=1)
+    return torch.stack([found[steps] for steps in checkpoints(settings)])

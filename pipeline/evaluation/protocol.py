@@ -1,0 +1,154 @@
+"""What every evaluation shares: the images it sees, the contract it fulfils, and the one way it is run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from pipeline.attacks.pgd import attacking
+from pipeline.errors import UserError
+
+_PROBED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Test images, on the device where the model is.
+
+    Attributes:
+        images: values in 0..255.
+        labels: in 0..K-1.
+        class_names: K of them.
+        corrupted: directory of the same images under corruptions; only `corruptions` reads it.
+    """
+
+    images: UInt8[Tensor, "count channel height width"]
+    labels: Int64[Tensor, " count"]
+    class_names: tuple[str, ...]
+    corrupted: Path | None = None
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def first(self, count: int | None) -> "EvaluationSet":
+        """The first `count` images, or all of them where there are fewer or `count` is None."""
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how an evaluation goes; by default nobody.
+
+    Attributes:
+        advance: takes a number of images that are done, and a note of a few words.
+        remark: takes a sentence that the user should read when all is over.
+    """
+
+    advance: Callable[[float, str], None] = lambda by, note: None
+    remark: Callable[[str], None] = lambda text: None
+
+
+class Evaluation(Protocol):
+    """What each module of this room offers."""
+
+    def workload(self, test: EvaluationSet, settings: Any) -> int:
+        """How many images of progress one weight set makes."""
+        ...
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        test: EvaluationSet,
+        settings: Any,
+        *,
+        weights: str,
+        epsilon: float,
+        seed: int,
+        watcher: Watcher,
+    ) -> pd.DataFrame:
+        """The rows of evidence of one weight set; the model is frozen and in eval mode."""
+        ...
+
+
+def module_of(evaluation: str) -> Evaluation:
+    """The module of an evaluation, by its name in params.yaml. By name: a stage then depends only on the one it runs."""
+    return cast(Evaluation, import_module(f"pipeline.evaluation.{evaluation}"))
+
+
+def evaluate_model(
+    evaluation: str,
+    model: nn.Module,
+    test: EvaluationSet,
+    settings: Any,
+    *,
+    weights: str = "last",
+    epsilon: float,
+    seed: int = 0,
+    watcher: Watcher | None = None,
+) -> pd.DataFrame:
+    """Evaluates one model, wherever it comes from (spec 7); gives its rows of evidence.
+
+    Args:
+        evaluation: pgd, autoattack, square or corruptions.
+        model: images `batch channel height width` in [0, 1] to logits `batch class`; normalises by itself. It comes back
+            in the mode it was given in.
+        test: on the model's device.
+        settings: of this evaluation, from `pipeline.config`.
+        weights: the name of the weight set in the rows.
+        epsilon: radius of the L-infinity ball, in units of [0, 1] images, the same for all images.
+        seed: of the attack's random streams.
+        watcher: is told of progress.
+
+    Raises:
+        UserError: the model does not fit the images or classes, or its logits are not finite.
+    """
+    with attacking(model, "eval"):
+        _check_model(model, test)
+        return module_of(evaluation).evaluate(
+            model, test, settings, weights=weights, epsilon=epsilon, seed=seed, watcher=watcher or Watcher()
+        )
+
+
+def in_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Stored pixels 0..255 as float32 in [0, 1]."""
+    return images.to(torch.float32) / 255
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: UInt8[Tensor, "count channel height width"], batch_size: int
+) -> Int64[Tensor, " count"]:
+    """The predicted class of every image."""
+    return torch.cat([model(in_unit_range(batch)).argmax(dim=1) for batch in images.split(batch_size)])
+
+
+@torch.no_grad()
+def _check_model(model: nn.Module, test: EvaluationSet) -> None:
+    """UserError if the model cannot be evaluated on these images; a few of them tell."""
+    images = test.images[:_PROBED_IMAGES]
+    try:
+        logits = model(in_unit_range(images))
+    except RuntimeError as error:
+        shape = " x ".join(map(str, images.shape[1:]))
+        raise UserError(
+            f"The model cannot classify images of {shape} pixels (channel x height x width): "
+            f"{str(error).splitlines()[0]}. Evaluate it on images like those it was trained with."
+        ) from error
+    classes = len(test.class_names)
+    if logits.shape != (len(images), classes):
+        raise UserError(
+            f"The model gives an output of shape {tuple(logits.shape)} for {len(images)} images, but the data has "
+            f"{classes} classes, so it should be {(len(images), classes)}. Evaluate it on the data it was trained for."
+        )
+    if bad := int((~logits.isfinite()).any(dim=1).sum()):
+        raise UserError(
+            f"The model's logits are not finite for {bad} of the first {len(images)} test images: its weights are "
+            "damaged, or its training diverged. Train it again with a lower learning rate."
+        )

@@ -1,0 +1,37 @@
+"""Which rows a suite's tables have: every weight set of every method, in the order and with the names of the papers."""
+
+from collections.abc import Sequence
+
+from pipeline.methods.method import Method
+from pipeline.rendering.tables import Row
+
+WEIGHTS_ORDER = ("last", "ema", "fawa", "best")
+
+
+def suite_rows(methods: Sequence[tuple[str, Method]], weights: Sequence[str]) -> list[Row]:
+    """Rows group by group, in a group weight set by weight set, then method by method as given (FAIR-TAT Table 1)."""
+    groups = dict.fromkeys(method.group for _, method in methods)
+    return [
+        row(name, method, weight_set)
+        for group in groups
+        for weight_set in WEIGHTS_ORDER
+        if weight_set in weights
+        for name, method in methods
+        if method.group == group
+    ]
+
+
+def row(name: str, method: Method, weights: str) -> Row:
+    """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it (spec 3.13)."""
+    with_cfa = method.margin.kind == "robust_accuracy"
+    suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
+        weights
+    ]
+    return Row(
+        method=name,
+        weights=weights,
+        label=method.label + suffix,
+        group=method.group,
+        ours=method.ours,
+        short=(method.short or method.label) + suffix,
+    )

@@ -1,0 +1,38 @@
+"""The demo's last word: its main table for the terminal, and where everything else lies."""
+
+from rich.console import Console
+
+from pipeline import paths
+from pipeline.config import load_study
+from pipeline.console import run_stage
+from pipeline.files import whole_file
+from pipeline.rendering.console import console_table
+from pipeline.rendering.tables import table1, table2
+from stages.tables import suite_content
+
+SUITE = "demo"
+OUTPUT = paths.DEMO
+
+
+def main() -> None:
+    """Writes reports/demo.txt, which `make demo` prints."""
+    study = load_study()
+    content = suite_content(SUITE, study.suite(SUITE), study.runs_of(SUITE))
+    with whole_file(OUTPUT) as beside, beside.open("w") as file:
+        console = Console(file=file, force_terminal=True, color_system="standard", width=100, highlight=False)
+        for layout in (table1, table2):
+            console.print(console_table(layout(content), console.width))
+            console.print()
+        for what, where in (
+            ("Tables (Markdown, LaTeX)", paths.tables(SUITE)),
+            ("Figures (PDF, PNG)", paths.figures(SUITE)),
+            ("Every number with its interval", paths.metrics(SUITE)),
+            ("Every prediction", f"results/{SUITE}"),
+            ("Compare the runs", "make ui, then open the address it prints"),
+            ("The same numbers in the shell", "dvc metrics show, dvc plots show"),
+        ):
+            console.print(f"{what + ':':<34}{where}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_stage(main)

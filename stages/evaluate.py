@@ -1,0 +1,170 @@
+"""Evaluates the weight sets of one run under one evaluation; leaves a prediction for every test image."""
+
+import hashlib
+import json
+import time
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+
+from pipeline import paths, provenance
+from pipeline.config import Run, load_study
+from pipeline.console import console, progress, run_stage
+from pipeline.data.canonical import CorruptedManifest, load_split
+from pipeline.device import choose_device
+from pipeline.errors import UserError
+from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
+from pipeline.evidence import Origin, stacked, write_evidence
+from pipeline.training.artifacts import RunRecord
+from pipeline.training.checkpoint import load_weights
+
+
+def main(
+    evaluation: Annotated[str, typer.Argument(help="pgd, autoattack, square or corruptions")],
+    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
+    method: Annotated[str, typer.Argument(help="a method of params.yaml")],
+    seed: Annotated[int, typer.Argument(help="the seed of the run")],
+) -> None:
+    """Evaluates one run: its directory, the test images and the suite's protocol decide the result, nothing else."""
+    if evaluation not in paths.EVALUATIONS:
+        raise UserError(f"There is no evaluation {evaluation!r}; there are: {', '.join(paths.EVALUATIONS)}.")
+    run, device, began = load_study().run(suite, method, seed), choose_device(), time.perf_counter()
+    record = RunRecord.load(run.directory)
+    names, test = present_weights(run, record), test_images(run, record, device)
+    origin = described(run, record, evaluation, names, device)
+    frames, remarks = evaluate_sets(run, record, evaluation, names, test)
+    origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
+    write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(frames), origin)
+    console.print(f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}")
+    for name, frame in zip(names, frames, strict=True):
+        console.print(f"  {name}: {summary(frame, test.class_names)}")
+    for remark in remarks:
+        console.print(f"  {remark}")
+
+
+def present_weights(run: Run, record: RunRecord) -> list[str]:
+    """The suite's weight sets that the training left; says why others are absent.
+
+    Raises:
+        UserError: there is none.
+    """
+    held = [name for name, weights in record.weights.items() if weights.present]
+    for name in run.suite.weights:
+        if name not in held:
+            reason = record.weights[name].reason if name in record.weights else "this training kept no such weights"
+            console.print(f"{run.key}: no {name} weights ({reason})")
+    names = [name for name in run.suite.weights if name in held]
+    if not names:
+        raise UserError(
+            f"suites.{run.suite_name}.weights asks for {', '.join(run.suite.weights)}, but {run.directory} holds "
+            f"{', '.join(held) or 'none'}. Ask for one that it holds, or train the run again."
+        )
+    return names
+
+
+def test_images(run: Run, record: RunRecord, device: torch.device) -> EvaluationSet:
+    """The test split of the run's suite, on the device.
+
+    Raises:
+        UserError: its classes or image shape are not those of the training.
+    """
+    directory = paths.dataset(run.suite_name)
+    split = load_split(directory / "test.safetensors")
+    trained = (record.class_names, record.image_shape)
+    found = (split.class_names, tuple(split.images.shape[1:]))
+    for what, then, now in zip(("classes", "image shape"), trained, found, strict=True):
+        if then != now:
+            raise UserError(
+                f"{run.key} was trained on images with the {what} {', '.join(map(str, then))}, but the test images in "
+                f"{directory} have {', '.join(map(str, now))}. Train it again: `dvc repro train@{run.key}`."
+            )
+    images, labels = split.images.to(device), split.labels.to(device)
+    return EvaluationSet(images, labels, split.class_names, paths.corrupted(run.suite_name))
+
+
+def described(run: Run, record: RunRecord, evaluation: str, names: list[str], device: torch.device) -> Origin:
+    """Where the evidence will come from, as far as it is known before.
+
+    Raises:
+        UserError: the code has no fingerprint yet.
+    """
+    fingerprint = paths.FINGERPRINTS / evaluation / run.suite_name
+    if not fingerprint.exists():
+        raise UserError(
+            f"There is no {fingerprint}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+        )
+    settings = getattr(run.suite.evaluation, evaluation).model_dump(mode="json")
+    fields = {
+        "suite": run.suite_name,
+        "method": run.method_name,
+        "seed": run.seed,
+        "evaluation": evaluation,
+        "class_names": record.class_names,
+        "settings": {"epsilon": run.suite.threat.epsilon, **settings},
+        "weights_sha256": {name: record.weights[name].sha256 for name in names},
+        "data_sha256": data_sha256(run.suite_name, evaluation),
+        "fingerprint": hashlib.sha256(fingerprint.read_bytes()).hexdigest()[:16],
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "seconds": 0.0,
+    }
+    return Origin.model_validate(fields)
+
+
+def data_sha256(suite: str, evaluation: str) -> str:
+    """Hash of the images that the evaluation classifies."""
+    if evaluation != "corruptions":
+        return load_split(paths.dataset(suite) / "test.safetensors").sha256
+    hashes = CorruptedManifest.load(paths.corrupted(suite)).sha256
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def evaluate_sets(
+    run: Run, record: RunRecord, evaluation: str, names: list[str], test: EvaluationSet
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """The rows of each weight set, and what the user should know about them."""
+    model = record.network().to(memory_format=torch.channels_last).to(test.images.device)
+    settings, epsilon = getattr(run.suite.evaluation, evaluation), run.suite.threat.epsilon
+    images = len(names) * module_of(evaluation).workload(test, settings)
+    frames: list[pd.DataFrame] = []
+    remarks: list[str] = []
+    with progress(f"{run.key} {evaluation}", images, unit="images") as advance:
+        for name in names:
+            load_weights(paths.weights(run.directory, name), model)
+            watcher = Watcher(
+                advance=lambda by, note, name=name: advance(by, f"{name} {note}"),
+                remark=lambda text, name=name: remarks.append(f"{name}: {text}"),
+            )
+            rows = evaluate_model(
+                evaluation, model, test, settings, weights=name, epsilon=epsilon, seed=run.seed, watcher=watcher
+            )
+            frames.append(rows)
+    return frames, remarks
+
+
+def summary(frame: pd.DataFrame, class_names: tuple[str, ...]) -> str:
+    """One weight set in a line; of PGD, the longest attack."""
+    columns = {name: frame[name].to_numpy() for name in frame.columns}
+    if "corruption" in columns:
+        right = columns["prediction"] == columns["label"]
+        by_name = {name: right[columns["corruption"] == name].mean() for name in dict.fromkeys(columns["corruption"])}
+        worst = min(by_name, key=lambda name: by_name[name])
+        return f"{right.mean():.1%} right under {len(by_name)} corruptions, worst {worst} {by_name[worst]:.1%}"
+    attack = columns["attack"][-1]
+    labels, clean, adversarial = (
+        columns[name][columns["attack"] == attack] for name in ("label", "clean", "adversarial")
+    )
+    robust = {class_names[label]: (adversarial == label)[labels == label].mean() for label in np.unique(labels)}
+    worst = min(robust, key=lambda name: robust[name])
+    return (
+        f"{(clean == labels).mean():.1%} clean, {(adversarial == labels).mean():.1%} robust ({attack}, {len(labels)} "
+        f"images), worst class {worst} {robust[worst]:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

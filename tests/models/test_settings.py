@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.models.settings import Architecture, PreActResNet18, Wrn28x10, XcitS12, ZooModel
+
+READ = TypeAdapter(Architecture)
+
+
+def test_a_kind_alone_is_the_published_network() -> None:
+    assert READ.validate_python({"kind": "preact_resnet18"}) == PreActResNet18(width=64, final_norm=True)
+    assert READ.validate_python({"kind": "wrn28_10"}) == Wrn28x10(depth=28, widen=10)
+    assert READ.validate_python({"kind": "xcit_s12"}) == XcitS12(checkpoint=None, drop_path=0.05)
+
+
+def test_settings_survive_json() -> None:
+    given = {"kind": "zoo", "name": "Rice2020Overfitting", "dataset": "cifar10", "path": "weights/rice.pt"}
+    model = READ.validate_python(given)
+    assert isinstance(model, ZooModel)
+    assert READ.validate_json(model.model_dump_json()) == model
+    assert model.model_dump(mode="json") == given
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(ValidationError, match=r"preact_resnet18\.widht\n  Extra inputs are not permitted"):
+        READ.validate_python({"kind": "preact_resnet18", "widht": 8})
+
+
+@pytest.mark.parametrize("depth", [4, 27])
+def test_a_depth_of_unequal_stages_is_refused(depth: int) -> None:
+    text = f"{depth} layers do not divide into three equal stages; take 6 n \\+ 4, such as 10, 16 or 28"
+    with pytest.raises(ValidationError, match=text):
+        Wrn28x10(depth=depth)
+
+
+def test_reading_settings_imports_no_heavy_package() -> None:
+    heavy = {"torch", "torchvision", "timm", "robustbench", "pyautoattack"}
+    code = f"import sys, pipeline.models.settings; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_only_architectures_with_weights_of_others_have_a_start() -> None:
+    kinds = [{"kind": "preact_resnet18"}, {"kind": "xcit_s12"}, {"kind": "xcit_s12", "checkpoint": "xcit.pth"}]
+    starts = [READ.validate_python(kind).has_start for kind in [*kinds, {"kind": "zoo", "name": "any"}]]
+    assert starts == [False, False, True, True]

@@ -1,0 +1,194 @@
+"""The whole graph under DVC, on a copy of the project with two one-epoch runs: what a user types, and what re-runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.graph
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("pipeline", "stages", "params.yaml", "runs.yaml", "own.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
+RUNS = ("at_constant", "fair_tat")
+
+
+class Project:
+    """A copy of the project in which commands can be run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(directory),
+            "HOME": str(directory / "home"),
+            "DVC_NO_ANALYTICS": "1",
+            "DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+
+    def run(self, *words: str, check: bool = True) -> str:
+        done = subprocess.run(
+            words, cwd=self.directory, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout + done.stderr
+
+    def repro(self, *targets: str) -> list[str]:
+        """Runs `dvc repro`; returns the stages that really ran."""
+        output = self.run("dvc", "repro", *targets)
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+    def edit(self, file: str, change: Callable[[dict], None]) -> None:
+        yaml = YAML()
+        content = yaml.load(self.directory / file)
+        change(content)
+        yaml.dump(content, self.directory / file)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.directory / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def shrink(content: dict) -> None:
+    """One epoch, a narrow network, a handful of attacked images."""
+    demo = content["suites"]["demo"]
+    demo["epoch_scale"] = 0.005
+    demo["architecture"]["width"] = 2
+    demo["evaluation"]["autoattack"] = {"images": 10, "iterations": 2, "target_classes": 1, "queries": 5}
+    demo["evaluation"]["square"] = {"images": 10, "queries": 5}
+
+
+def keep_two_runs(content: dict) -> None:
+    for name in list(content["active"]):
+        if name != "demo":
+            del content["active"][name]
+    for section in ("trainings", "finetunes", "runs"):
+        for key in list(content[section]):
+            if key not in {f"demo-{method}-s0" for method in RUNS}:
+                content[section].pop(key, None)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in which `dvc repro demo` has run once."""
+    directory = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, directory / name)
+    (directory / "home").mkdir()
+    project = Project(directory)
+    project.run("git", "init", "--quiet")
+    project.run("git", "config", "user.email", "test@example.org")
+    project.run("git", "config", "user.name", "test")
+    project.run("dvc", "init", "--quiet")
+    project.edit("params.yaml", shrink)
+    project.edit("runs.yaml", keep_two_runs)
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "project")
+    project.repro("demo")
+    return project
+
+
+def test_the_demo_leaves_tables_figures_metrics_and_evidence(project: Project) -> None:
+    reports = project.directory / "reports"
+    for name in ("table1", "table2", "table3", "table9"):
+        assert "FAIR-TAT" in (reports / "tables/demo" / f"{name}.md").read_text()
+        assert r"\toprule" in (reports / "tables/demo" / f"{name}.tex").read_text()
+    for name in ("figure1", "figure3", "figure4"):
+        assert (reports / "figures/demo" / f"{name}.png").stat().st_size > 5000
+        assert (reports / "figures/demo" / f"{name}.pdf").stat().st_size > 5000
+    table = pd.read_parquet(reports / "metrics/demo.parquet")
+    assert {"clean", "pgd10", "pgd20", "autoattack", "square", "corruption"} == set(table["evaluation"])
+    assert "FAIR-TAT" in (reports / "demo.txt").read_text()
+    for evaluation in ("pgd", "autoattack", "square", "corruptions"):
+        for method in RUNS:
+            assert (project.directory / f"results/demo/s0/{evaluation}/{method}.parquet").exists()
+
+
+def test_metrics_and_plots_show_something(project: Project) -> None:
+    assert "fair_tat.last.pgd10.worst" in project.run("dvc", "metrics", "show")
+    assert "index.html" in project.run("dvc", "plots", "show")
+
+
+def test_git_sees_nothing_that_should_not_be_committed(project: Project) -> None:
+    untracked = {line[3:] for line in project.run("git", "status", "--porcelain").splitlines()}
+    assert untracked <= {"dvc.lock", "reports/", "reports/headline/", "home/", "dvc_plots/", ".dvc/config"}
+    if "reports/" in untracked:
+        listed = project.run("git", "ls-files", "--others", "--exclude-standard", "reports").split()
+        assert listed == ["reports/headline/demo.json"]
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    assert project.repro("demo") == []
+
+
+def test_mlflow_has_one_run_per_weight_set_and_all_its_metrics(project: Project) -> None:
+    script = (
+        "from pipeline.tracking import Tracker; import mlflow; mlflow.set_tracking_uri(Tracker().uri);"
+        "runs = mlflow.search_runs(search_all_experiments=True);"
+        "print(len(runs), runs['tags.method'].value_counts().to_dict());"
+        "print(sum(c.startswith('metrics.') and 'autoattack' in c for c in runs.columns))"
+    )
+    output = project.run(sys.executable, "-c", script)
+    assert "'fair_tat': " in output
+    assert int(output.splitlines()[-1]) > 0
+
+
+def test_a_changed_number_reruns_only_its_method(project: Project) -> None:
+    def change(content: dict) -> None:
+        content["methods"]["fair_tat"]["targets"]["scale"] = 3.0
+
+    before = (project.directory / "params.yaml").read_text()
+    project.edit("params.yaml", change)
+    ran = project.repro("demo")
+    assert "train@demo-fair_tat-s0" in ran
+    assert "fingerprint" in ran
+    assert not [stage for stage in ran if "at_constant" in stage or stage.startswith(("prepare", "corrupt@"))]
+    (project.directory / "params.yaml").write_text(before)
+    project.run("dvc", "repro", "demo")
+    assert "scale: 2.0" in (project.directory / "params.yaml").read_text()
+
+
+def test_going_back_comes_from_the_cache(project: Project) -> None:
+    before = (project.directory / "params.yaml").read_text()
+    project.replace("params.yaml", "scale: 2.0", "scale: 3.0")
+    output = project.run("dvc", "repro", "demo")
+    assert "Stage 'train@demo-fair_tat-s0' is cached" in output
+    (project.directory / "params.yaml").write_text(before)
+    output = project.run("dvc", "repro", "demo")
+    assert "Running stage 'train" not in output
+
+
+def test_an_edited_docstring_retrains_nothing_and_an_edited_method_only_its_users(project: Project) -> None:
+    path = "pipeline/methods/fair_tat.py"
+    before = (project.directory / path).read_text()
+    project.replace(path, '"""FAIR-TAT:', '"""Well, FAIR-TAT:')
+    assert project.repro("demo") == ["fingerprint"]
+    project.replace(path, "self.scale * scores", "self.scale * scores * 1.0")
+    ran = project.run("dvc", "repro", "--dry", "demo", check=False)
+    (project.directory / path).write_text(before)
+    assert "at_constant" not in "".join(line for line in ran.splitlines() if line.startswith("Running"))
+
+
+def test_a_wrong_key_stops_the_graph_with_its_path_and_leaves_everything(project: Project) -> None:
+    before = (project.directory / "params.yaml").read_text()
+    project.replace("params.yaml", "num_steps: 5", "num_stepz: 5")
+    output = project.run("dvc", "repro", "demo", check=False)
+    assert "suites.demo.threat.num_stepz: Extra inputs are not permitted" in " ".join(output.split())
+    assert "Traceback" not in output
+    (project.directory / "params.yaml").write_text(before)
+    assert project.repro("demo") in ([], ["fingerprint"])
+    assert (project.directory / "reports/demo.txt").exists()
