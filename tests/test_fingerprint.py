@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import load_study
 from pipeline.fingerprint import closure, fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
+from stages.fingerprint import network_modules
 
 
 @pytest.fixture
