@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StrictInt, ValidationError, model_validator
 
@@ -14,11 +14,10 @@ from pipeline.methods.averaging import Averaging
 from pipeline.methods.method import Method
 from pipeline.methods.parts import Threat
 from pipeline.models.settings import Architecture
-from pipeline.settings import PixelDistance, Real, Settings
+from pipeline.settings import PixelDistance, Real, Settings, merged
 from pipeline.training.recipe import Recipe
 
 WeightSet = Literal["last", "ema", "fawa", "best"]
-_Settings = TypeVar("_Settings", bound=Settings)
 
 RUN_SECTIONS = ("active", "trainings", "finetunes", "runs")
 """The sections of runs.yaml and own.yaml."""
@@ -272,16 +271,6 @@ class Study(Settings):
         order = list(self.methods)
         runs = [run for run in self.resolved.values() if run.suite_name == suite]
         return sorted(runs, key=lambda run: (order.index(run.method_name), run.seed))
-
-
-def merged(base: _Settings, changes: dict[str, Any]) -> _Settings:
-    """`base` with some of its fields replaced, those of nested settings one by one, and validated anew."""
-    return type(base).model_validate(_replaced(base.model_dump(), changes))
-
-
-def _replaced(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: _replaced(base[key], value) for key, value in changes.items() if isinstance(base.get(key), dict)}
-    return {**base, **changes, **nested}
 
 
 def load_study(params: Path = paths.PARAMS, run_lists: Sequence[Path] = paths.RUN_LISTS) -> Study:

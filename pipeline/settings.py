@@ -1,7 +1,7 @@
 """What every schema shares: frozen models that refuse unknown keys, and numbers written as in the papers (`8/255`)."""
 
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
@@ -35,3 +35,23 @@ Real = Annotated[float, BeforeValidator(_number)]
 
 PixelDistance = Annotated[float, BeforeValidator(_number), AfterValidator(_pixel_units)]
 """A radius or step in units of [0, 1] images, usually written as a quotient such as `8/255`."""
+
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def merged(base: _Settings, changes: dict[str, Any]) -> _Settings:
+    """`base` with some of its fields replaced, those of nested settings one by one, and validated anew."""
+    return type(base).model_validate(_replaced(base.model_dump(), changes))
+
+
+def _replaced(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings of another kind replace those of the base whole: they have other fields."""
+    nested = {
+        key: _replaced(base[key], value)
+        for key, value in changes.items()
+        if isinstance(base.get(key), dict)
+        and isinstance(value, dict)
+        and value.get("kind") in (None, base[key].get("kind"))
+    }
+    return {**base, **changes, **nested}

@@ -1,10 +1,11 @@
-"""Random crops and flips of a whole batch in one gather, from images that stay on the device."""
+"""Random crops and flips of a whole batch in one gather, from images that stay on the device; rotation and jitter."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.training.recipe import Augmentation
 
 
@@ -14,12 +15,21 @@ class AugmentedImages:
     Args:
         images: uint8, `count channel height width`, on the device where they will be used.
         augmentation: padding, its mode, and whether images are flipped.
+
+    Raises:
+        UserError: the images are too small to be reflected that far.
     """
 
     def __init__(self, images: UInt8[Tensor, "count channel height width"], augmentation: Augmentation) -> None:
         self.height, self.width = images.shape[2:]
         self.padding, self.flip = augmentation.crop_padding, augmentation.flip
+        self.rotation, self.color_jitter = augmentation.rotation, augmentation.color_jitter
         pads = (self.padding,) * 4
+        if augmentation.padding == "reflect" and self.padding >= min(self.height, self.width):
+            raise UserError(
+                f"`crop_padding: {self.padding}` was given, but images of {self.height}x{self.width} pixels can be reflected "
+                f"by {min(self.height, self.width) - 1} at most. Set a smaller `crop_padding`, or `padding: zero`."
+            )
         if augmentation.padding == "reflect" and self.padding:
             # uint8 has no reflection padding; half precision holds 0..255 exactly.
             images = F.pad(images.to(torch.float16), pads, mode="reflect").to(torch.uint8)
@@ -40,4 +50,46 @@ class AugmentedImages:
             flipped = torch.rand((count, 1), generator=generator, device=device) < 0.5
             columns = torch.where(flipped, columns.flip(1), columns)
         pixels = self.pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
+        if self.rotation:
+            angles = torch.rand(count, generator=generator, device=device).mul(2).sub(1).mul(self.rotation)
+            images = rotated(images, angles)
+        if self.color_jitter:
+            spread = torch.rand((3, count), generator=generator, device=device).mul(2).sub(1).mul(self.color_jitter)
+            images = jittered(images, 1 + spread)
+        return images
+
+
+def rotated(
+    images: Float[Tensor, "batch channel height width"], degrees: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch channel height width"]:
+    """Each image, turned anticlockwise about its centre by its own angle; nearest pixels, black outside."""
+    _, _, height, width = images.shape
+    angles = degrees.deg2rad()
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    # Coordinates of affine_grid run over [-1, 1] on both axes: an angle in pixels needs the ratio of the sides.
+    rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
+def jittered(
+    images: Float[Tensor, "batch channel height width"], factors: Float[Tensor, "3 batch"]
+) -> Float[Tensor, "batch channel height width"]:
+    """Brightness, contrast and saturation times each image's own factors, clipped to [0, 1].
+
+    Always in this order, where torchvision's ColorJitter draws the order of each image: the order would have to reach the
+    host in every batch. A grey image has no saturation to change.
+    """
+    brightness, contrast, saturation = factors.view(3, -1, 1, 1, 1)
+    images = (images * brightness).clamp(0, 1)
+    images = torch.lerp(_luminance(images).mean(dim=(1, 2, 3), keepdim=True), images, contrast).clamp(0, 1)
+    return torch.lerp(_luminance(images), images, saturation).clamp(0, 1) if images.shape[1] == 3 else images
+
+
+def _luminance(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """Rec. 601 luminance, as PIL and torchvision have it; a grey image is its own."""
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+    return (images * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)

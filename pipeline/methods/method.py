@@ -16,7 +16,7 @@ from pipeline.methods.parts import (
     Threat,
     Untargeted,
 )
-from pipeline.settings import Settings
+from pipeline.settings import Settings, merged
 from pipeline.training.recipe import Recipe
 
 
@@ -53,30 +53,30 @@ class Method(Settings):
     @field_validator("recipe")
     @classmethod
     def _recipe_fields(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        Recipe.model_validate(changes)
+        merged(Recipe(), changes)
         return changes
 
     @field_validator("averaging")
     @classmethod
     def _averaging_fields(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        Averaging.model_validate(changes)
+        merged(Averaging(), changes)
         return changes
 
     @model_validator(mode="after")
     def _compatible(self) -> "Method":
         if self.targets.targeted and not self.objective.accepts_targets:
             raise ValueError(
-                f"targets: {_kind(self.targets)} needs an attack to aim, but {_kind(self.objective)} takes no targets; "
+                f"targets: {self.targets.kind} needs an attack to aim, but {self.objective.kind} takes no targets; "
                 "use targets: untargeted"
             )
         if not self.objective.has_robust_term and not (
             isinstance(self.margin, ConstantMargin) and isinstance(self.class_weights, EqualWeights)
         ):
-            raise ValueError(f"{_kind(self.objective)} has no attack and one term: leave out margin and class_weights")
+            raise ValueError(f"{self.objective.kind} has no attack and one term: leave out margin and class_weights")
         if self.class_weights.needs_clean_term and not self.objective.has_clean_term:
             raise ValueError(
-                f"class_weights: {_kind(self.class_weights)} moves weight between a clean and a robust term, "
-                f"but {_kind(self.objective)} has no clean term; use it with trades"
+                f"class_weights: {self.class_weights.kind} moves weight between a clean and a robust term, "
+                f"but {self.objective.kind} has no clean term; use it with trades"
             )
         return self
 
@@ -95,6 +95,10 @@ class Method(Settings):
         """Whether a validation record is needed before the first epoch."""
         return any(part.needs_start_record for part in self.parts)
 
+    def cautions(self, epochs: int) -> list[str]:
+        """What its parts warn of in a training of that many epochs, see `Part.cautions`."""
+        return list(dict.fromkeys(caution for part in self.parts for caution in part.cautions(epochs)))
+
     def scaled(self, scale: float) -> "Method":
         """The method with the epochs of all its parts multiplied."""
         return self.model_copy(update={slot: getattr(self, slot).scaled(scale) for slot in CATALOGUE})
@@ -106,7 +110,3 @@ class Method(Settings):
             suite.step_size if self.objective.step_size is None else self.objective.step_size,
             suite.num_steps if self.objective.num_steps is None else self.objective.num_steps,
         )
-
-
-def _kind(part: Any) -> str:
-    return part.kind

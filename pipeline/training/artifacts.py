@@ -1,4 +1,7 @@
-"""run.json: what a training remembers about itself, so that evaluation needs nothing but its directory."""
+"""run.json: what a training remembers about itself, so that evaluation needs nothing but its directory.
+
+A published network that was adopted has the same record, with no epochs and only the weights `last`.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -78,7 +78,7 @@ class TrainingState:
         """The state before the first epoch."""
         return cls(
             model=model,
-            optimizer=settings.recipe.optimizer(list(model.parameters())),
+            optimizer=settings.recipe.optimizer_of(model),
             averages=Averages(settings.averaging, settings.recipe.epochs),
             history=ClassHistory(settings.num_classes),
         )
@@ -214,7 +214,7 @@ def _summary(
         if counts.sum() > 0:
             summary[f"{name}_accuracy"] = float(metrics.overall_accuracy(counts.numpy()))
             summary[f"{name}_worst_class"] = float(metrics.worst_class_accuracy(counts.numpy()))
-    images = int(tally.robust.sum())
+    images = int(fields["train.robust"].sum() or fields["train.clean"].sum())
     return summary | {
         "learning_rate": settings.recipe.learning_rate_at(epoch),
         "seconds": seconds,

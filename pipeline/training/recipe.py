@@ -1,13 +1,17 @@
 """The training recipe: optimiser, schedule, epochs, batches and augmentation (spec 1.5); the sixth part of a method."""
 
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.settings import Real, Settings
 
 if TYPE_CHECKING:
     import torch
+
+NO_DECAY = ("cls_token", "pos_embed")
+"""Parameters of transformers that AdamW leaves undecayed, besides biases and norms, by the beginning of their names."""
 
 
 class Augmentation(Settings):
@@ -17,11 +21,56 @@ class Augmentation(Settings):
         crop_padding: pixels added on every side before the crop; 0 for none.
         padding: `reflect` (CFA, FAIR-TAT, RO) or `zero` (TRADES, FRL, BAT, DAFA originals).
         flip: whether images may be flipped.
+        rotation: largest angle of a random rotation about the centre, in degrees.
+        color_jitter: brightness, contrast and saturation are multiplied by random factors in [1 - j, 1 + j].
     """
 
     crop_padding: NonNegativeInt = 4
     padding: Literal["reflect", "zero"] = "reflect"
     flip: bool = True
+    rotation: Annotated[Real, Field(ge=0, le=180)] = 0.0
+    color_jitter: Annotated[Real, Field(ge=0, le=1)] = 0.0
+
+
+class Sgd(Settings):
+    """Stochastic gradient descent; weight decay acts on all parameters, batch norm and biases too.
+
+    Attributes:
+        momentum: share of the last step in the next.
+        nesterov: whether it looks ahead (DAFA).
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Real = 0.9
+    nesterov: bool = False
+
+    def build(self, model: "torch.nn.Module", learning_rate: float, weight_decay: float) -> "torch.optim.Optimizer":
+        """The optimiser over all parameters of the model."""
+        import torch
+
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=weight_decay,
+        )
+
+
+class AdamW(Settings):
+    """AdamW (Loshchilov and Hutter 2019); weight decay spares biases, norms, class token and position terms (spec 4)."""
+
+    kind: Literal["adamw"] = "adamw"
+
+    def build(self, model: "torch.nn.Module", learning_rate: float, weight_decay: float) -> "torch.optim.Optimizer":
+        """The optimiser over all parameters of the model, in two groups."""
+        import torch
+
+        named = [(name.removeprefix("network."), parameter) for name, parameter in model.named_parameters()]
+        spared = [parameter for name, parameter in named if parameter.ndim <= 1 or name.startswith(NO_DECAY)]
+        decayed = [parameter for name, parameter in named if parameter.ndim > 1 and not name.startswith(NO_DECAY)]
+        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=learning_rate)
 
 
 class Drop(Settings):
@@ -31,17 +80,69 @@ class Drop(Settings):
     factor: PositiveFloat
 
 
+class Steps(Settings):
+    """The learning rate is constant but for drops.
+
+    Attributes:
+        drops: where it changes, in epochs of the recipe.
+    """
+
+    kind: Literal["steps"] = "steps"
+    drops: tuple[Drop, ...] = (Drop(at=100, factor=0.1), Drop(at=150, factor=0.01))
+
+    def rate(self, peak: float, epoch: int, epochs: int) -> float:
+        """The learning rate of one epoch, counted from 0."""
+        passed = [drop.factor for drop in self.drops if epoch >= drop.at]
+        return peak * (passed[-1] if passed else 1.0)
+
+    def scaled(self, scale: float) -> "Steps":
+        """The schedule of a training whose epochs are multiplied."""
+        return Steps(drops=tuple(Drop(at=drop.at * scale, factor=drop.factor) for drop in self.drops))
+
+
+class Cosine(Settings):
+    """Linear warm-up, half a cosine, and some epochs at the minimum (spec 4, the XCiT recipe).
+
+    As in timm's scheduler, the cosine counts from epoch 0, not from the end of the warm-up.
+
+    Attributes:
+        warmup_epochs: from `warmup_from`, exclusive of the epoch that first has the cosine's rate.
+        warmup_from: the learning rate of epoch 0, if there is a warm-up.
+        minimum: the last learning rate.
+        cooldown_epochs: the last epochs of the recipe, all at the minimum.
+    """
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 5
+    warmup_from: Real = 1e-6
+    minimum: Real = 5e-6
+    cooldown_epochs: NonNegativeFloat = 2
+
+    def rate(self, peak: float, epoch: int, epochs: int) -> float:
+        """The learning rate of one epoch, counted from 0."""
+        if epoch < self.warmup_epochs:
+            return self.warmup_from + (peak - self.warmup_from) * epoch / self.warmup_epochs
+        period = max(1.0, epochs - self.cooldown_epochs)
+        return self.minimum + (peak - self.minimum) * (1 + math.cos(math.pi * min(1.0, epoch / period))) / 2
+
+    def scaled(self, scale: float) -> "Cosine":
+        """The schedule of a training whose epochs are multiplied."""
+        epochs = {"warmup_epochs": self.warmup_epochs * scale, "cooldown_epochs": self.cooldown_epochs * scale}
+        return self.model_copy(update=epochs)
+
+
 class Recipe(Settings):
     """How a network is trained; the defaults are R200 (spec 1.5).
 
     Attributes:
         epochs: number of passes over the training images.
         batch_size: images in a batch; the last, smaller one is kept.
-        learning_rate: of the first epoch.
-        drops: where the learning rate changes, in epochs of this recipe.
-        momentum: of SGD.
-        nesterov: whether SGD looks ahead (DAFA).
-        weight_decay: on all parameters, batch norm and biases too.
+        learning_rate: the highest.
+        learning_rate_batch: the batch size that `learning_rate` is meant for, where it grows with the square root of the
+            batch size (spec 4, the XCiT recipe); by default it does not depend on the batch size.
+        schedule: of the learning rate over epochs.
+        optimizer: what descends.
+        weight_decay: see the optimisers.
         augmentation: of the training images.
         clean_pass: one more train-mode forward on the clean batch after the step, which gives the clean training statistics
             and moves the batch-norm statistics (spec 1.3); by default what the objective's published code does.
@@ -50,31 +151,28 @@ class Recipe(Settings):
     epochs: PositiveInt = 200
     batch_size: PositiveInt = 128
     learning_rate: Real = 0.1
-    drops: tuple[Drop, ...] = (Drop(at=100, factor=0.1), Drop(at=150, factor=0.01))
-    momentum: Real = 0.9
-    nesterov: bool = False
+    learning_rate_batch: PositiveInt | None = None
+    schedule: Annotated[Steps | Cosine, Field(discriminator="kind")] = Steps()
+    optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind")] = Sgd()
     weight_decay: Real = 5e-4
     augmentation: Augmentation = Augmentation()
     clean_pass: Literal["after_step", "none"] | None = None
 
+    @property
+    def peak_learning_rate(self) -> float:
+        """The highest learning rate, at this recipe's batch size."""
+        scale = 1.0 if self.learning_rate_batch is None else math.sqrt(self.batch_size / self.learning_rate_batch)
+        return self.learning_rate * scale
+
     def scaled(self, scale: float) -> "Recipe":
         """The recipe with all its epochs multiplied, for suites that train shorter; at least one epoch."""
-        drops = tuple(Drop(at=drop.at * scale, factor=drop.factor) for drop in self.drops)
-        return self.model_copy(update={"epochs": max(1, round(self.epochs * scale)), "drops": drops})
+        epochs = max(1, round(self.epochs * scale))
+        return self.model_copy(update={"epochs": epochs, "schedule": self.schedule.scaled(scale)})
 
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of one epoch, counted from 0."""
-        passed = [drop.factor for drop in self.drops if epoch >= drop.at]
-        return self.learning_rate * (passed[-1] if passed else 1.0)
+        return self.schedule.rate(self.peak_learning_rate, epoch, self.epochs)
 
-    def optimizer(self, parameters: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-        """SGD over all parameters."""
-        import torch
-
-        return torch.optim.SGD(
-            parameters,
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-        )
+    def optimizer_of(self, model: "torch.nn.Module") -> "torch.optim.Optimizer":
+        """The optimiser over all parameters of a model."""
+        return self.optimizer.build(model, self.peak_learning_rate, self.weight_decay)

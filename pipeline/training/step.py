@@ -115,7 +115,7 @@ class MinimaxStep:
         loss.backward()
         self.optimizer.step()
         tally.losses[number] = loss.detach()
-        tally.count(tally.robust, labels, terms.logits)
+        tally.count(tally.robust if objective.has_robust_term else tally.clean, labels, terms.logits)
         tally.count_soft(labels, terms.logits)
         if self.clean_pass:
             with torch.no_grad():

@@ -9,7 +9,7 @@ from pipeline.methods.averaging import Averaging
 from pipeline.methods.method import Method
 from pipeline.methods.parts import Threat
 from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
-from pipeline.training.recipe import Augmentation, Recipe
+from pipeline.training.recipe import Augmentation, Recipe, Steps
 
 CLASSES = 3
 
@@ -41,7 +41,7 @@ def tiny_settings(parts: dict[str, Any], *, epochs: int = 3, seed: int = 0, **re
     return TrainingSettings(
         method=Method.model_validate({"label": "test", **parts}),
         recipe=Recipe(
-            epochs=epochs, batch_size=40, augmentation=Augmentation(crop_padding=1, flip=False), drops=(), **recipe
+            epochs=epochs, batch_size=40, augmentation=Augmentation(crop_padding=1, flip=False), schedule=Steps(drops=()), **recipe
         ),
         threat=Threat(epsilon=0.1, step_size=0.03, num_steps=3),
         averaging=Averaging(threshold=0.0),
