@@ -16,7 +16,8 @@ def _number(value: Any) -> Any:
     """Reads `8/255` as a quotient; leaves everything else to pydantic."""
     if isinstance(value, str) and "/" in value:
         try:
-            return float(Fraction(value.replace(" ", "")))
+            numerator, denominator = value.split("/")
+            return float(Fraction(numerator.strip()) / Fraction(denominator.strip()))
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError(f"{value!r} is not a number; write a decimal or a quotient such as 8/255") from error
     return value

@@ -94,10 +94,10 @@ def test_a_run_that_is_not_listed_says_which_line_to_add() -> None:
 
 def test_a_fine_tuning_needs_the_run_it_starts_from(edited: Callable[..., Study]) -> None:
     def add(content: Any) -> None:
-        line = {"suite": "cifar100", "method": "frl", "seed": 0, "start": "at_constant"}
-        content["finetunes"]["cifar100-frl-s0"] = content["runs"]["cifar100-frl-s0"] = line
+        line = {"suite": "cifar100", "method": "frl", "seed": 7, "start": "at_constant"}
+        content["finetunes"]["cifar100-frl-s7"] = content["runs"]["cifar100-frl-s7"] = line
 
-    with pytest.raises(UserError, match=r"start: needs the run cifar100-at_constant-s0, which is missing"):
+    with pytest.raises(UserError, match=r"start: needs the run cifar100-at_constant-s7, which is missing"):
         edited("runs.yaml", add)
 
 

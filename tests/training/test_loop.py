@@ -144,15 +144,3 @@ def test_a_loss_that_is_not_finite_stops_with_batch_epoch_radii_and_rate() -> No
     with pytest.raises(FloatingPointError, match=r"epoch 0, batch \d.*learning rate 1e\+30.*radii.*25\.50") as error:
         trained(settings)
     assert "last good epoch" in str(error.value)
-
-
-def test_learning_rates_drop_at_half_and_three_quarters() -> None:
-    """AF-30."""
-    from pipeline.training.recipe import Recipe
-
-    recipe = Recipe()
-    rates = [recipe.learning_rate_at(epoch) for epoch in (0, 99, 100, 149, 150, 199)]
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    shorter = recipe.scaled(0.06)
-    assert shorter.epochs == 12
-    assert [shorter.learning_rate_at(epoch) for epoch in (5, 6, 8, 9)] == pytest.approx([0.1, 0.01, 0.01, 0.001])

@@ -41,7 +41,11 @@ def tiny_settings(parts: dict[str, Any], *, epochs: int = 3, seed: int = 0, **re
     return TrainingSettings(
         method=Method.model_validate({"label": "test", **parts}),
         recipe=Recipe(
-            epochs=epochs, batch_size=40, augmentation=Augmentation(crop_padding=1, flip=False), schedule=Steps(drops=()), **recipe
+            epochs=epochs,
+            batch_size=40,
+            augmentation=Augmentation(crop_padding=1, flip=False),
+            schedule=Steps(drops=()),
+            **recipe,
         ),
         threat=Threat(epsilon=0.1, step_size=0.03, num_steps=3),
         averaging=Averaging(threshold=0.0),
