@@ -24,8 +24,8 @@ def main() -> None:
             console.print(console_table(layout(content), console.width))
             console.print()
         for what, where in (
-            ("Tables (Markdown, LaTeX)", paths.tables(SUITE)),
-            ("Figures (PDF, PNG)", paths.figures(SUITE)),
+            ("Tables and figures for a paper", paths.tables(SUITE)),
+            ("Pictures to look at", paths.figures(SUITE)),
             ("Every number with its interval", paths.metrics(SUITE)),
             ("Every prediction", f"results/{SUITE}"),
             ("Compare the runs", "make ui, then open the address it prints"),

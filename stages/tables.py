@@ -1,25 +1,30 @@
-"""The tidy table of a suite -> its tables as Markdown and LaTeX, and its figures."""
+"""The tidy table of a suite -> its tables as Markdown and LaTeX, its figures as PDF and PNG."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Annotated
 
 import pandas as pd
 import typer
+from matplotlib.figure import Figure
 
 from pipeline import paths
 from pipeline.aggregation import read_table
 from pipeline.config import Run, Suite, load_study
 from pipeline.console import console, run_stage
 from pipeline.files import whole_directory
+from pipeline.methods.parts import ConstantMargin
+from pipeline.rendering.content import Content, Row
 from pipeline.rendering.figures import class_accuracy, class_cfps, class_epsilon, save_figure
 from pipeline.rendering.latex import write_latex
 from pipeline.rendering.markdown import write_markdown
 from pipeline.rendering.notes import absences, budget_notes
 from pipeline.rendering.rows import suite_rows
-from pipeline.rendering.tables import LAYOUTS, Content, Row
+from pipeline.rendering.tables import LAYOUTS
 
 FIGURE_ROWS = 6
-"""Figures show the last weights of so many methods at most."""
+"""Figures 1 and 3 show so many methods at most."""
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
@@ -27,13 +32,16 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     study = load_study()
     runs, settings = study.runs_of(suite), study.suite(suite)
     content = suite_content(suite, settings, runs)
-    with whole_directory(paths.tables(suite)) as beside:
+    # PDFs lie with the tables, for papers: DVC can show PNGs, but reports every PDF beside them as a failure.
+    with whole_directory(paths.tables(suite)) as for_papers, whole_directory(paths.figures(suite)) as for_screens:
         for name, layout in LAYOUTS.items():
             grid = layout(content)
-            write_markdown(beside / f"{name}.md", grid)
-            write_latex(beside / f"{name}.tex", grid)
-    render_figures(suite, settings, runs, content)
-    console.print(f"{suite}: {', '.join(LAYOUTS)} in {paths.tables(suite)}, figures in {paths.figures(suite)}")
+            write_markdown(for_papers / f"{name}.md", grid)
+            write_latex(for_papers / f"{name}.tex", grid)
+        for name, figure in figures(suite, settings, runs, content):
+            save_figure(figure, for_papers / f"{name}.pdf")
+            save_figure(figure, for_screens / f"{name}.png")
+    console.print(f"{suite}: tables and figures in {paths.tables(suite)}, pictures in {paths.figures(suite)}")
 
 
 def suite_content(name: str, suite: Suite, runs: list[Run]) -> Content:
@@ -43,38 +51,53 @@ def suite_content(name: str, suite: Suite, runs: list[Run]) -> Content:
         table=read_table(paths.metrics(name)),
         rows=suite_rows(list(methods.items()), suite.weights),
         suites={name: suite.title},
-        notes=budget_notes(suite.evaluation),
+        pgd=f"pgd{suite.evaluation.pgd.steps[0]}",
+        notes={(name, evaluation): note for evaluation, note in budget_notes(suite.evaluation).items()},
         reasons=absences(runs),
     )
 
 
-def render_figures(name: str, suite: Suite, runs: list[Run], content: Content) -> None:
-    """Figures 1, 3 and 4 of FAIR-TAT for this suite."""
+def figures(name: str, suite: Suite, runs: list[Run], content: Content) -> Iterator[tuple[str, Figure]]:
+    """Figures 1, 3 and 4 of FAIR-TAT for this suite; no Figure 4 where no method attacks, for then there are no radii."""
     rows = figure_rows(content.rows)
-    with whole_directory(paths.figures(name)) as beside:
-        save_figure(class_cfps(content.table, rows, name), beside / "figure1")
-        save_figure(class_accuracy(content.table, rows, name), beside / "figure3")
-        chosen = class_wise(runs)
-        history = pd.concat([radii(run) for run in chosen], ignore_index=True)
-        labels = {run.method_name: run.method.label for run in chosen}
-        save_figure(class_epsilon(history, labels, suite.threat.epsilon), beside / "figure4")
+    yield "figure1", class_cfps(content.table, rows, name, evaluation=content.pgd)
+    yield "figure3", class_accuracy(content.table, rows, name, robust=content.pgd)
+    if shown := class_wise(runs):
+        history = pd.concat(map(radii, shown), ignore_index=True)
+        labels = {run.method_name: run.method.label for run in shown}
+        yield "figure4", class_epsilon(history, labels, suite.threat.epsilon)
 
 
 def figure_rows(rows: Sequence[Row]) -> list[Row]:
-    """The last weights of the first methods."""
-    return [row for row in rows if row.weights == "last"][:FIGURE_ROWS]
+    """The main method of every group, of ours and of the others, then their variants, up to `FIGURE_ROWS` in all.
+
+    A variant has the longer label: it is the method's with a word behind. One weight set each, the first.
+    """
+    candidates = [row for row in rows if row.weights == rows[0].weights]
+    sides: dict[tuple[str, bool], list[Row]] = defaultdict(list)
+    for row in candidates:
+        sides[row.group, row.ours].append(row)
+    ranked = (sorted(side, key=lambda row: len(row.label)) for side in sides.values())
+    chosen = [row for turn in zip_longest(*ranked) for row in turn if row][:FIGURE_ROWS]
+    return [row for row in candidates if row in chosen]
 
 
 def class_wise(runs: list[Run]) -> list[Run]:
-    """One run of every method whose radii may differ between classes; of every attacking method where none does."""
-    first_seed = [run for run in runs if run.seed == runs[0].seed]
-    adapted = [run for run in first_seed if run.method.margin.kind != "constant"]
-    return adapted or [run for run in first_seed if run.method.objective.has_robust_term]
+    """The first seed of every method whose radii may differ between classes; of every attacking one where none may."""
+    first_seeds = list({run.method_name: run for run in reversed(runs)}.values())[::-1]
+    attacking = [run for run in first_seeds if run.method.objective.has_robust_term]
+    return [run for run in attacking if not isinstance(run.method.margin, ConstantMargin)] or attacking
 
 
 def radii(run: Run) -> pd.DataFrame:
     """Radius of every class in every epoch of a run."""
-    return pd.read_csv(run.directory / "classes.csv").assign(method=run.method_name)
+    table = pd.read_csv(
+        run.directory / "classes.csv",
+        usecols=["epoch", "class_name", "epsilon"],
+        dtype={"class_name": str},
+        keep_default_na=False,  # a class may be called NA, or 007
+    )
+    return table.assign(method=run.method_name)
 
 
 if __name__ == "__main__":

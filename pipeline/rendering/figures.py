@@ -3,7 +3,8 @@
 Each function gives a figure to look at or to save; nothing here keeps state between figures.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -19,10 +20,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
+from pipeline.aggregation import over_seeds
 from pipeline.errors import UserError
 from pipeline.files import whole_file
-from pipeline.rendering.tables import Row, evaluation_heading
+from pipeline.rendering.content import Row, evaluation_heading
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 """Okabe and Ito's colours, which people of every colour vision tell apart, in an order that also differs in lightness."""
@@ -43,16 +47,18 @@ _CLASS_PALETTE = (
 )
 _HATCHES = ("", "////", "....")
 _DASHES = ("-", "--", ":")
+_TICKS = 7.5  # points
 _WIDTH = 7.0  # inches: the text width of a two-column page
 _LEGEND_CHARACTERS = 125  # in one line
+_NAME_CHARACTERS = 24  # of a class; the rest is cut off
 _MOST_BARS = 20  # classes; of more, sorted curves are shown
 _STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
+    "xtick.labelsize": _TICKS,
+    "ytick.labelsize": _TICKS,
+    "legend.fontsize": _TICKS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -73,8 +79,8 @@ _STYLE = {
 def class_cfps(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, evaluation: str = "pgd10") -> Figure:
     """Class false positive scores of the given rows (FAIR-TAT Figure 1): the share of all errors that lands in each class.
 
-    Bars with their intervals, class by class; more than 20 classes as curves, each row sorted on its own. The dashed
-    line is the uniform distribution.
+    Bars with their intervals, class by class; of more than 20 classes curves, each row sorted on its own, without
+    intervals. The dashed line is the uniform distribution.
 
     Args:
         table: the tidy table (`pipeline.aggregation.COLUMNS`).
@@ -90,14 +96,15 @@ def class_cfps(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, evaluati
         _draw(axes, series, descending=True)
         uniform = axes.axhline(100 / len(series[0].classes), color="#444444", linestyle="--", linewidth=0.9)
         axes.set_ylabel(f"CFPS under {evaluation_heading(evaluation)} (%)")
-        _legend(figure, series, {"uniform": uniform})
+        _legend(figure, series, ("uniform", uniform))
     return figure
 
 
 def class_accuracy(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robust: str = "pgd10") -> Figure:
     """Class-wise accuracy of the given rows (FAIR-TAT Figure 3): without attack above, under `robust` below.
 
-    Bars with their intervals, class by class; more than 20 classes as curves, each row sorted on its own.
+    Bars with their intervals, class by class; of more than 20 classes curves, each row sorted on its own, without
+    intervals.
 
     Args:
         table: the tidy table (`pipeline.aggregation.COLUMNS`).
@@ -113,7 +120,8 @@ def class_accuracy(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robu
             _draw(axes, series, descending=False)
             axes.set_ylabel(f"{evaluation_heading(evaluation)} accuracy (%)")
             axes.label_outer()
-        _legend(figure, max(panels, key=len), {})
+        figure.align_ylabels()
+        _legend(figure, max(panels, key=len))
     return figure
 
 
@@ -131,6 +139,7 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
         UserError: a method has no history.
     """
     curves = {method: _curves(history, method) for method in labels}
+    many = max(frame.shape[1] for frame in curves.values()) > _MOST_BARS
     with _style():
         across = 2 if len(curves) == 4 else min(3, len(curves))
         down = ceil(len(curves) / across)
@@ -138,22 +147,27 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
         panels = list(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat)
         handles: dict[str, _Handle] = {}
         for axes, (method, frame) in zip(panels, curves.items(), strict=False):
-            handles |= _draw_epsilon(axes, frame, base_epsilon)
+            handles |= (_draw_many_radii if many else _draw_radii)(axes, frame)
+            base = axes.axhline(base_epsilon * 255, color="#444444", linewidth=0.7, zorder=1)
+            axes.margins(x=0)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set_title(labels[method])
+            handles |= {f"base ε = {base_epsilon * 255:g}/255": base}
         for number in range(len(curves), len(panels)):
             panels[number].remove()
             panels[number - across].tick_params(labelbottom=True)
         figure.supxlabel("Epoch", fontsize=8)
         figure.supylabel("Class-wise ε (1/255)", fontsize=8)
-        _put_legend(figure, handles, "outside right center", 1)
+        entries = ((_shortened(name), handle) for name, handle in handles.items())
+        _put_legend(figure, entries, "outside upper center" if many else "outside right center", 3 if many else 1)
     return figure
 
 
-def save_figure(figure: Figure, stem: Path) -> None:
-    """Writes `<stem>.pdf` and `<stem>.png`, each whole or not at all, without dates: the same figure, the same bytes."""
-    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        with whole_file(stem.with_name(f"{stem.name}.{suffix}")) as beside, _style():
-            figure.savefig(beside, format=suffix, dpi=200, metadata=metadata)
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a `.pdf` or `.png`, whole or not at all, without a date: the same figure, the same bytes."""
+    metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
+    with whole_file(path) as beside, _style():
+        figure.savefig(beside, format=path.suffix[1:], dpi=200, metadata=metadata)
 
 
 @contextmanager
@@ -191,12 +205,13 @@ class _Series:
 
 def _series(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation: str, metric: str) -> list[_Series]:
     wanted = (table["suite"] == suite) & (table["evaluation"] == evaluation) & (table["metric"] == metric)
-    values = table.loc[wanted & table["value"].notna()]
+    values = table.loc[wanted]
+    classes = tuple(dict.fromkeys(values["class_name"]))
     found = []
     for number, row in enumerate(rows):
         of_row = values.loc[(values["method"] == row.method) & (values["weights"] == row.weights)]
-        if len(of_row):
-            found.append(_one_series(of_row, row.label, number))
+        if of_row["value"].notna().any():
+            found.append(_one_series(of_row, row.label, number, classes))
     if not found:
         names = ", ".join(row.label for row in rows) or "no rows"
         raise UserError(
@@ -206,16 +221,13 @@ def _series(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation: st
     return found
 
 
-def _one_series(values: pd.DataFrame, label: str, number: int) -> _Series:
-    classes = tuple(dict.fromkeys(values["class_name"]))
-    value, low, high = (
-        values.pivot(index="seed", columns="class_name", values=name).loc[:, list(classes)].to_numpy(dtype=float) * 100
-        for name in ("value", "low", "high")
-    )
-    seeds, mean = len(value), np.nanmean(value, axis=0)
+def _one_series(values: pd.DataFrame, label: str, number: int, classes: tuple[str, ...]) -> _Series:
+    numbers = over_seeds(values).set_index("class_name").loc[list(classes)]
+    seeds, mean = int(numbers["seeds"].max()), 100 * numbers["mean"].to_numpy()
     if seeds == 1:
-        return _Series(label, number, seeds, classes, mean, low[0], high[0])
-    spread = np.nanstd(value, axis=0, ddof=1)
+        defined = values.loc[values["value"].notna()].set_index("class_name").reindex(list(classes))
+        return _Series(label, number, seeds, classes, mean, *(100 * defined[end].to_numpy() for end in ("low", "high")))
+    spread = 100 * numbers["std"].to_numpy()
     return _Series(label, number, seeds, classes, mean, (mean - spread).clip(0), (mean + spread).clip(max=100))
 
 
@@ -238,44 +250,68 @@ def _draw_bars(axes: Axes, series: Sequence[_Series]) -> None:
         )
         # Not errorbar, which refuses an interval that leaves out the value; a bootstrap interval may.
         axes.vlines(places, one.low, one.high, color="#222222", linewidth=0.7)
-    crowded = sum(len(name) + 2 for name in classes) > 95
-    axes.set_xticks(centres, classes, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+    wrapped, upright = _tick_labels(classes, 72 * 0.9 * _WIDTH / len(classes))
+    axes.set_xticks(centres, wrapped, rotation=0 if upright else 30, ha="center" if upright else "right")
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, len(classes) - 0.4)
+
+
+def _tick_labels(names: Sequence[str], room: float) -> tuple[list[str], bool]:
+    """Labels of class ticks, and whether they fit upright: in two lines at most, each within `room` points."""
+    shortened = [_shortened(name) for name in names]
+    wrapped = [textwrap.wrap(name, max(10, len(name) * 2 // 3), break_long_words=False) for name in shortened]
+    lines = [line for label in wrapped for line in label]
+    widest = max(TextPath((0, 0), line, size=_TICKS).get_extents().width for line in lines)
+    if max(map(len, wrapped)) <= 2 and widest + 3 <= room:
+        return ["\n".join(label) for label in wrapped], True
+    return shortened, False
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
 
 
 def _draw_sorted(axes: Axes, series: Sequence[_Series], *, descending: bool) -> None:
     for one in series:
         order = np.argsort(-one.mean if descending else one.mean, kind="stable")
-        ranks = np.arange(1, len(order) + 1)
-        axes.plot(ranks, one.mean[order], color=one.colour, linestyle=_DASHES[one.turn])
-        axes.fill_between(ranks, one.low[order], one.high[order], color=one.colour, alpha=0.12, linewidth=0)
+        axes.plot(np.arange(1, len(order) + 1), one.mean[order], color=one.colour, linestyle=_DASHES[one.turn])
     axes.set_xlim(1, len(series[0].classes))
-    axes.set_xlabel(f"Rank of the class, each row sorted on its own ({'most' if descending else 'least'} first)")
+    seeds = max(one.seeds for one in series)
+    means = f"; means over {seeds} seeds" if seeds > 1 else ""
+    first = "highest" if descending else "lowest"
+    axes.set_xlabel(f"Rank of the class, each method sorted on its own ({first} first{means})")
 
 
-def _legend(figure: Figure, series: Sequence[_Series], others: Mapping[str, Line2D]) -> None:
-    bars = len(series[0].classes) <= _MOST_BARS
-    handles: dict[str, _Handle] = {}
-    for one in series:
-        if bars:
-            handles[one.label] = Patch(facecolor=one.colour, hatch=_HATCHES[one.turn], edgecolor="white", linewidth=0)
-        else:
-            handles[one.label] = Line2D([], [], color=one.colour, linestyle=_DASHES[one.turn])
-    several = max(one.seeds for one in series) > 1
-    interval = "mean ± std over seeds" if several else "bootstrap interval"
-    handles[interval] = (
-        Line2D([], [], color="#222222", linewidth=0.7) if bars else Patch(facecolor="#888888", alpha=0.25)
-    )
-    labels = [*handles, *others]
-    most = max(1, _LEGEND_CHARACTERS // (max(map(len, labels)) + 8))
-    rows = ceil(len(labels) / most)
-    _put_legend(figure, {**handles, **others}, "outside upper center", ceil(len(labels) / rows))
+def _legend(figure: Figure, series: Sequence[_Series], *others: tuple[str, _Handle]) -> None:
+    entries: list[tuple[str, _Handle]]
+    if len(series[0].classes) <= _MOST_BARS:
+        entries = [
+            (one.label, Patch(facecolor=one.colour, hatch=_HATCHES[one.turn], edgecolor="white", linewidth=0))
+            for one in series
+        ]
+        entries.append((_interval(series), Line2D([], [], color="#222222", linewidth=0.7)))
+    else:
+        entries = [(one.label, Line2D([], [], color=one.colour, linestyle=_DASHES[one.turn])) for one in series]
+    entries += others
+    most = max(1, _LEGEND_CHARACTERS // (max(len(label) for label, _ in entries) + 8))
+    rows = ceil(len(entries) / most)
+    _put_legend(figure, entries, "outside upper center", ceil(len(entries) / rows))
 
 
-def _put_legend(figure: Figure, handles: Mapping[str, _Handle], place: _Place, columns: int) -> None:
-    legend = figure.legend(list(handles.values()), ["?"] * len(handles), loc=place, ncols=columns)
-    for text, label in zip(legend.get_texts(), handles, strict=True):
+def _interval(series: Sequence[_Series]) -> str:
+    """What the lines on the bars are."""
+    counts = {one.seeds for one in series}
+    if counts == {1}:
+        return "95 % bootstrap interval"
+    if len(counts) == 1:
+        return f"± std over {counts.pop()} seeds"
+    return "± std over seeds, or of one seed the 95 % bootstrap interval"
+
+
+def _put_legend(figure: Figure, entries: Iterable[tuple[str, _Handle]], place: _Place, columns: int) -> None:
+    labels, handles = zip(*entries, strict=True)
+    legend = figure.legend(handles, ["?"] * len(handles), loc=place, ncols=columns)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)  # only now: a legend leaves out labels that start with an underscore
 
 
@@ -292,28 +328,33 @@ def _curves(history: pd.DataFrame, method: str) -> pd.DataFrame:
     return frame[list(dict.fromkeys(of_method["class_name"]))]
 
 
-def _draw_epsilon(axes: Axes, frame: pd.DataFrame, base_epsilon: float) -> dict[str, _Handle]:
-    """Draws one panel; gives what the legend should name."""
-    many = frame.shape[1] > _MOST_BARS
-    last = frame.iloc[-1].to_numpy(dtype=float)
-    ranks = last.argsort(kind="stable").argsort(kind="stable")
+def _draw_radii(axes: Axes, frame: pd.DataFrame) -> dict[str, _Handle]:
+    """A line per class, each of its own look; gives what the legend should name."""
     handles: dict[str, _Handle] = {}
     for number, name in enumerate(frame.columns):
-        colour = mpl.colormaps["viridis"](ranks[number] / len(ranks)) if many else _CLASS_PALETTE[number % 10]
         (handles[name],) = axes.plot(
             frame.index.to_numpy(),
             frame[name].to_numpy(),
-            color=colour,
-            linewidth=0.5 if many else 1.0,
-            linestyle="-" if many else _DASHES[number // 10 + number % 2],
+            color=_CLASS_PALETTE[number % len(_CLASS_PALETTE)],
+            linewidth=1.0,
+            linestyle=_DASHES[number // len(_CLASS_PALETTE) + number % 2],
+            marker="o" if len(frame) == 1 else "",  # a line through one point is invisible
+            markersize=3,
         )
-    base = axes.axhline(base_epsilon * 255, color="#444444", linestyle="-", linewidth=0.7, zorder=1)
-    axes.margins(x=0)
-    if many:
-        handles = {}
-        for index in (int(last.argmin()), int(last.argmax())):
-            place = (float(frame.index[-1]), last[index])
-            axes.annotate(
-                str(frame.columns[index]), place, (2, 0), textcoords="offset points", fontsize=6.5, va="center"
-            )
-    return {**handles, f"base ε = {base_epsilon * 255:g}/255": base}
+    return handles
+
+
+def _draw_many_radii(axes: Axes, frame: pd.DataFrame) -> dict[str, _Handle]:
+    """Lines coloured by the rank of their last radius, the first and the last of them named; gives the legend's words."""
+    last = frame.iloc[-1].to_numpy(dtype=float)
+    ranks = last.argsort(kind="stable").argsort(kind="stable")
+    colours = mpl.colormaps["viridis"](0.92 * ranks / (len(ranks) - 1))
+    lines = [
+        axes.plot(frame.index.to_numpy(), frame[name].to_numpy(), color=colour, linewidth=0.5)[0]
+        for name, colour in zip(frame.columns, colours, strict=True)
+    ]
+    ends = {"smallest ε at the end": int(ranks.argmin()), "largest ε at the end": int(ranks.argmax())}
+    for index in ends.values():
+        place, name = (float(frame.index[-1]), last[index]), _shortened(frame.columns[index])
+        axes.annotate(name, place, (2, 0), textcoords="offset points", fontsize=6.5, va="center")
+    return {text: lines[index] for text, index in ends.items()}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -57,9 +58,14 @@ def latex(grid: Grid) -> str:
 
 
 def _pages(tabulars: Sequence[Grid]) -> list[list[Grid]]:
-    """Tabulars that fit on a page together."""
+    """Tabulars that fit on a page together; one that is longer than a page is cut."""
+    most = _PAGE_LINES - _HEAD_LINES
     pages: list[list[Grid]] = [[]]
-    for tabular in tabulars:
+    for tabular in (
+        replace(tall, lines=tall.lines[start : start + most])
+        for tall in tabulars
+        for start in range(0, len(tall.lines), most)
+    ):
         if pages[-1] and sum(len(other.lines) + _HEAD_LINES for other in (*pages[-1], tabular)) > _PAGE_LINES:
             pages.append([])
         pages[-1].append(tabular)

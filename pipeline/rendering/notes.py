@@ -8,18 +8,24 @@ from pipeline.training.artifacts import RunRecord
 if TYPE_CHECKING:
     from pipeline.config import Evaluations, Run
 
+_ITERATIONS, _TARGET_CLASSES, _QUERIES = 100, 9, 5000
+"""The published budgets (spec 7)."""
 
-def budget_notes(evaluations: "Evaluations") -> list[str]:
-    """One sentence for each attack whose budget is below the published one (spec 7)."""
+
+def budget_notes(evaluations: "Evaluations") -> dict[str, str]:
+    """Evaluation and a sentence, for each attack whose budget is below the published one."""
     auto, square = evaluations.autoattack, evaluations.square
-    notes = []
-    if (auto.iterations, auto.queries) < (100, 5000) or auto.target_classes < 9:
-        notes.append(
+    notes = {}
+    if auto.iterations < _ITERATIONS or auto.target_classes < _TARGET_CLASSES or auto.queries < _QUERIES:
+        notes["autoattack"] = (
             f"AutoAttack ran with a reduced budget: {auto.iterations} iterations, {auto.target_classes} target classes and "
-            f"{auto.queries} Square queries instead of 100, 9 and 5000; its accuracies are upper bounds."
+            f"{auto.queries} Square queries instead of {_ITERATIONS}, {_TARGET_CLASSES} and {_QUERIES}; "
+            "its accuracies are upper bounds."
         )
-    if square.queries < 5000:
-        notes.append(f"Square ran with {square.queries} queries instead of 5000; its accuracies are upper bounds.")
+    if square.queries < _QUERIES:
+        notes["square"] = (
+            f"Square ran with {square.queries} queries instead of {_QUERIES}; its accuracies are upper bounds."
+        )
     return notes
 
 

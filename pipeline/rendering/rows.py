@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 
+from pipeline.methods.cfa import RobustAccuracyMargin
 from pipeline.methods.method import Method
-from pipeline.rendering.tables import Row
+from pipeline.rendering.content import Row
 
 WEIGHTS_ORDER = ("last", "ema", "fawa", "best")
+OTHER = "other"
 
 
 def suite_rows(methods: Sequence[tuple[str, Method]], weights: Sequence[str]) -> list[Row]:
-    """Rows group by group, in a group weight set by weight set, then method by method as given (FAIR-TAT Table 1)."""
-    groups = dict.fromkeys(method.group for _, method in methods)
+    """Rows group by group, in a group weight set by weight set, then method by method as given (FAIR-TAT Table 1).
+
+    Groups stand in the order of their first methods, but `other`, which is no family, last.
+    """
+    groups = sorted(dict.fromkeys(method.group for _, method in methods), key=lambda group: group == OTHER)
     return [
         row(name, method, weight_set)
         for group in groups
@@ -23,7 +28,7 @@ def suite_rows(methods: Sequence[tuple[str, Method]], weights: Sequence[str]) ->
 
 def row(name: str, method: Method, weights: str) -> Row:
     """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it (spec 3.13)."""
-    with_cfa = method.margin.kind == "robust_accuracy"
+    with_cfa = isinstance(method.margin, RobustAccuracyMargin)
     suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
         weights
     ]

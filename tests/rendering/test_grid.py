@@ -1,0 +1,95 @@
+from decimal import Decimal
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.rendering.grid import MISSING, Cell, Column, Grid, Line, blocks, percent, spans, wrapped
+
+
+def grid(columns, spread=None):
+    """One line; column `number` holds `number` percent."""
+    line = Line("AT", tuple(Cell(number / 100, spread) for number in range(len(columns))))
+    return Grid("name", "caption", "Method", tuple(map(Column, columns)), (line,))
+
+
+def numbers(part):
+    return [round(100 * cell.mean) for cell in part.lines[0].cells]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "printed"),
+    [(0.83465, "83.47"), (0.00035, "0.04"), (1, "100.00"), (0, "0.00"), (1 / 3, "33.33"), (0.99996, "100.00")],
+)
+def test_fractions_are_printed_in_percent_with_two_decimals_rounded_half_up(fraction, printed):
+    assert str(percent(fraction)) == Cell(fraction).number == printed
+
+
+@given(st.integers(0, 10_000))
+def test_every_count_of_ten_thousand_images_is_printed_exactly(count):
+    assert percent(count / 10_000) == Decimal(count) / 100
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_rounding_keeps_the_order(one, other):
+    assert (percent(one) <= percent(other)) or one > other
+
+
+def test_a_cell_prints_its_spread_only_where_there_is_one():
+    assert Cell(0.8, 0.0123).text == "80.00 ± 1.23"
+    assert Cell(0.8).text == "80.00"
+    assert Cell().text == MISSING == "–"
+
+
+def test_a_table_that_fits_is_not_split():
+    whole = grid([("A", str(number)) for number in range(9)])
+    assert blocks(whole, 9) == [whole]
+
+
+def test_a_wide_table_is_split_evenly():
+    whole = grid([("A", str(number)) for number in range(10)])
+    assert [numbers(part) for part in blocks(whole, 9)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_every_suite_starts_a_part_of_its_own():
+    whole = grid([("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")])
+    assert [numbers(part) for part in blocks(whole, 3)] == [[0, 1], [2, 3]]
+
+
+def test_the_columns_of_an_evaluation_stay_together():
+    whole = grid([("A", evaluation, metric) for evaluation in "pqr" for metric in "xy"])
+    assert [numbers(part) for part in blocks(whole, 5)] == [[0, 1], [2, 3, 4, 5]]
+    assert [numbers(part) for part in blocks(whole, 1)] == [[0, 1], [2, 3], [4, 5]]
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_parts_hold_every_column_once_and_in_order(count, most):
+    parts = blocks(grid([("A", str(number)) for number in range(count)]), most)
+    assert list(chain.from_iterable(map(numbers, parts))) == list(range(count))
+    assert max(len(numbers(part)) for part in parts) <= most
+
+
+def test_cells_with_a_spread_leave_room_for_fewer_columns():
+    assert grid([("A", "x")]).page_columns == 9
+    assert grid([("A", "x")], spread=0.01).page_columns == 6
+
+
+@pytest.mark.parametrize(
+    ("heading", "lines"),
+    [
+        ("FAIR-TAT", ["FAIR-TAT"]),
+        ("FAIR-TAT + EMA", ["FAIR-TAT", "+ EMA"]),
+        ("Worst", ["Worst"]),
+        ("", [""]),
+        ("AT + EMA", ["AT + EMA"]),
+    ],
+)
+def test_headings_break_before_a_plus_and_never_inside_a_word(heading, lines):
+    assert wrapped(heading) == lines
+
+
+def test_neighbours_share_headings_only_under_the_same_suite():
+    whole = grid([("A", "clean", "x"), ("A", "pgd", "x"), ("B", "pgd", "x"), ("B", "pgd", "y")])
+    assert spans(whole, 0) == [("A", 2), ("B", 2)]
+    assert spans(whole, 1) == [("clean", 1), ("pgd", 1), ("pgd", 2)]

@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.rendering.markdown import escaped, markdown, write_markdown
+from pipeline.rendering.tables import table1, table9
+from tests.rendering.toys import AT, OURS, content, entry, four, seeds
+
+
+def test_a_small_table_reads_as_written_here():
+    entries = [*four("at", 0.83465, 0.673, 0.479, None), *four("fair_tat", 0.8, 0.737, 0.4812, 0.2)]
+    assert markdown(table1(content(entries, (AT, replace(OURS, label="FAIR-TAT_2"))))) == (
+        "**Accuracy (%) without attack and under PGD-10, overall and of the worst class.**\n"
+        "\n"
+        "Digits\n"
+        "\n"
+        "| Method        | Clean<br>Overall |   Clean<br>Worst | PGD-10<br>Overall | PGD-10<br>Worst |\n"
+        "| :------------ | ---------------: | ---------------: | ----------------: | --------------: |\n"
+        "| AT            |        **83.47** | <ins>67.30</ins> |  <ins>47.90</ins> |   –<sup>a</sup> |\n"
+        "| FAIR-TAT\\_2 ◇ | <ins>80.00</ins> |        **73.70** |         **48.12** |           20.00 |\n"
+        "\n"
+        "- Bold: best of its column; underlined: second best.\n"
+        "- ◇: ours.\n"
+        "- <sup>a</sup> not evaluated\n"
+    )
+
+
+def test_spreads_stand_beside_the_mark_not_inside():
+    text = markdown(table1(content([*seeds([0.4, 0.5]), *seeds([0.6, 0.6], method="fair_tat")])))
+    assert " **60.00** ± 0.00 |" in text
+    assert " <ins>45.00</ins> ± 7.07 |" in text
+
+
+def test_suites_side_by_side_stand_in_the_headings():
+    entries = [entry(0.5, suite="cifar10"), entry(0.4, suite="cifar100")]
+    text = markdown(table1(content(entries, (AT,), suites={"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"})))
+    assert "| CIFAR-10<br>Clean<br>Overall | CIFAR-100<br>Clean<br>Overall |" in text
+
+
+def test_every_line_of_a_part_has_as_many_cells_as_its_head():
+    rows = [replace(AT, method=f"m{number}", label=f"a|b_{number}") for number in range(20)]
+    entries = [entry(0.5, method=row.method, evaluation="corruption", corruption="fog") for row in rows]
+    parts = [part for part in markdown(table9(content(entries, rows))).split("\n\n") if part.startswith("|")]
+    assert len(parts) == 3
+    for part in parts:
+        bars = {line.replace("\\|", "").count("|") for line in part.splitlines()}
+        assert len(bars) == 1
+
+
+@pytest.mark.parametrize("character", r"\`*_{}[]<>&#|~$")
+def test_markdown_of_its_own_syntax_is_shown_as_given(character):
+    assert escaped(f"a{character}b") == f"a\\{character}b"
+
+
+def test_a_file_is_written_as_returned(tmp_path):
+    grid = table1(content([entry(0.5)], (AT,)))
+    write_markdown(tmp_path / "table1.md", grid)
+    assert (tmp_path / "table1.md").read_bytes() == markdown(grid).encode()
