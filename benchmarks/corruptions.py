@@ -1,176 +1,135 @@
-"""Compares our corruptions with independent references, and times them; prints the tables of docs/corruptions.md.
+"""Compares the corruptions with functions that are not ours, and times them; prints the tables of docs/corruptions.md.
 
-    python benchmarks/corruptions.py compare ARCHIVE       ours against reference functions with the same constants
-    python benchmarks/corruptions.py magick CONVERT        motion blur against a real ImageMagick 6
-    python benchmarks/corruptions.py speed ARCHIVE         seconds for every corruption
-    python benchmarks/corruptions.py digits                a classifier on 8 x 8 digits: how much is 8 x 8 hurt?
+    python -m benchmarks.corruptions compare data/cifar10_jpeg    ours against one-by-one references, same random numbers
+    python -m benchmarks.corruptions speed data/cifar10_jpeg      seconds of ours and of the references
+    python -m benchmarks.corruptions stage data/cifar10_jpeg      seconds of a whole corrupted test set
+    python -m benchmarks.corruptions victim data/demo             how much a support vector machine suffers
+    python -m benchmarks.corruptions magick convert               motion blur against a real ImageMagick 6
+    python -m benchmarks.corruptions official data/cifar10        ours against the official archive, where it was fetched
 
-ARCHIVE is a tar file that holds `test/<class>/<image>` of 32 x 32 pixels. `compare` needs the packages imagecorruptions,
-opencv-python and scikit-image; the others need nothing but the project.
+`data/NAME` is what `dvc repro prepare@NAME` makes. `compare` and `speed` need the extra `corruptions`, and 32 x 32 images.
 """
 
-import ast
-import inspect
 import subprocess
-import sys
-import tarfile
 import tempfile
 import time
-import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import typer
 from PIL import Image
-from scipy import ndimage
 
-from pipeline.data.corruptions import CORRUPTIONS, corrupt
+from pipeline.data.canonical import load_corruption, load_split
+from pipeline.data.corruptions import CORRUPTIONS, corrupt, corrupt_test_set
 from pipeline.data.corruptions.common import smeared
-from pipeline.data.corruptions.constants import CONSTANTS, SEVERITIES
-from pipeline.data.corruptions.weather import FROST_PHOTOGRAPHS, frost_directory
+from pipeline.data.corruptions.constants import SEVERITIES
+from tests.data.corruption_references import (
+    NOT_REPLAYED,
+    corrupt_one_by_one,
+    one_by_one,
+    package_functions,
+    references,
+)
 
-app = typer.Typer(add_completion=False, help=__doc__)
-
-DETERMINISTIC = (
-    "defocus_blur",
-    "zoom_blur",
-    "brightness",
-    "contrast",
-    "pixelate",
-    "jpeg_compression",
-    "gaussian_blur",
-    "saturate",
+app = typer.Typer(
+    add_completion=False, help="Compares the corruptions with functions that are not ours, and times them."
 )
 
 
-def read_images(archive: Path, count: int) -> torch.Tensor:
-    """The first `count` test images of the archive, taking the classes in turn; uint8, (count, 3, H, W)."""
-    chosen: dict[str, bytes] = {}
-    with tarfile.open(archive) as file:
-        for member in file:
-            parts = Path(member.name).parts
-            if member.isfile() and "test" in parts and (content := file.extractfile(member)) is not None:
-                chosen[f"{parts[-1]}/{parts[-2]}"] = content.read()
-    images = []
-    with tempfile.TemporaryDirectory() as directory:
-        for name in sorted(chosen)[:count]:
-            path = Path(directory, name.replace("/", "-"))
-            path.write_bytes(chosen[name])
-            images.append(np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(images))
+def test_images(directory: Path, count: int | None = None) -> torch.Tensor:
+    """Test images of a prepared data set, spread evenly over the classes; uint8, (count, C, H, W)."""
+    images = load_split(directory / "test.safetensors").images
+    return images if count is None else images[torch.linspace(0, len(images) - 1, count).long()]
 
 
-class OurConstants(ast.NodeTransformer):
-    """Replaces `c = [...][severity - 1]` in a function of imagecorruptions by the constants of CIFAR-10-C."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
-        """Rewrites the assignment to `c`."""
-        for statement in node.body:
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "c":
-                values = [row[0] if len(row) == 1 else row for row in CONSTANTS[node.name]]
-                statement.value = ast.parse(f"{values!r}[severity - 1]", mode="eval").body
-        return node
+def change(corrupted: torch.Tensor, clean: torch.Tensor) -> float:
+    """Mean absolute difference, in steps of 1/255."""
+    return (corrupted.int() - clean.int()).abs().float().mean().item()
 
 
-def package_references() -> dict[str, Callable[..., Any]]:
-    """The functions of imagecorruptions with the constants of CIFAR-10-C, mended where new NumPy and skimage differ."""
-    np.float_ = np.float64  # type: ignore[attr-defined]
-    import imagecorruptions.corruptions as package
-    import skimage
-
-    module = types.ModuleType("references")
-    vars(module).update(vars(package))
-    tree = ast.parse(inspect.getsource(package))
-    names = [name for name in CORRUPTIONS if name not in ("zoom_blur", "frost", "elastic_transform", "pixelate")]
-    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
-    exec(compile(ast.fix_missing_locations(OurConstants().visit(tree)), "references", "exec"), vars(module))
-
-    def gaussian(image: np.ndarray, sigma: float, multichannel: bool = False, **rest: Any) -> np.ndarray:
-        return skimage.filters.gaussian(image, sigma, channel_axis=-1 if multichannel else None, **rest)
-
-    module.gaussian = gaussian  # type: ignore[attr-defined]
-    return {name: getattr(module, name) for name in names}
-
-
-def zoom_blur(image: Image.Image, severity: int) -> np.ndarray:
-    """One call of scipy.ndimage.zoom for every factor."""
-    x = np.asarray(image, np.float32) / 255
-    total, side = x.copy(), x.shape[0]
-    factors = CONSTANTS["zoom_blur"][severity - 1]
-    for factor in factors:
-        crop = int(np.ceil(side / factor))
-        top = (side - crop) // 2
-        large = ndimage.zoom(x[top : top + crop, top : top + crop], (factor, factor, 1), order=1)
-        trim = (large.shape[0] - side) // 2
-        total += large[trim : trim + side, trim : trim + side]
-    return np.clip(total / (len(factors) + 1), 0, 1) * 255
-
-
-def frost(image: Image.Image, severity: int) -> np.ndarray:
-    """OpenCV reads and shrinks the photograph."""
-    import cv2
-
-    image_weight, frost_weight = CONSTANTS["frost"][severity - 1]
-    photograph = cv2.imread(str(frost_directory() / FROST_PHOTOGRAPHS[np.random.randint(5)]))
-    assert photograph is not None
-    small = cv2.resize(photograph, (0, 0), fx=0.2, fy=0.2)
-    top, left = np.random.randint(small.shape[0] - 32), np.random.randint(small.shape[1] - 32)
-    crop = small[top : top + 32, left : left + 32, ::-1]
-    return np.clip(image_weight * np.asarray(image) + frost_weight * crop, 0, 255)
-
-
-def pixelate(image: Image.Image, severity: int) -> Image.Image:
-    """PIL, one image at a time."""
-    side = int(32 * CONSTANTS["pixelate"][severity - 1][0])
-    return image.resize((side, side), Image.Resampling.BOX).resize((32, 32), Image.Resampling.BOX)
-
-
-def elastic_transform(image: Image.Image, severity: int) -> np.ndarray:
-    """OpenCV's affine warp, skimage's Gaussian, SciPy's interpolation."""
-    import cv2
-    from skimage.filters import gaussian
-
-    x = np.asarray(image, np.float32) / 255
-    amplitude, sigma, shift = (32 * share for share in CONSTANTS["elastic_transform"][severity - 1])
-    corners = np.array([[26, 26], [26, 6], [6, 6]], np.float32)
-    moved = corners + np.random.uniform(-shift, shift, (3, 2)).astype(np.float32)
-    matrix = cv2.getAffineTransform(corners, moved)
-    x = cv2.warpAffine(x, matrix, (32, 32), borderMode=cv2.BORDER_REFLECT_101)
-    rows, columns = np.indices((32, 32))
-    wobble = [gaussian(np.random.uniform(-1, 1, (32, 32)), sigma, mode="reflect", truncate=3) for _ in range(2)]
-    positions = [rows + amplitude * wobble[0], columns + amplitude * wobble[1]]
-    channels = [ndimage.map_coordinates(x[..., c], positions, order=1, mode="reflect") for c in range(3)]
-    return np.clip(np.stack(channels, axis=-1), 0, 1) * 255
+def print_header(*columns: str) -> None:
+    """The first two lines of a table."""
+    print(f"| corruption | {' | '.join(columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
 
 
 @app.command()
-def compare(archive: Path, images: int = 200) -> None:
-    """Mean absolute change of a pixel, in steps of 1/255, severities 1 to 5: the reference's / ours."""
-    torch.set_num_threads(1)
+def compare(directory: Path, images: int = 200) -> None:
+    """Mean absolute change of a value (1/255) at severities 1 to 5, and how often ours and the reference's agree.
+
+    The last columns are the package's images with the constants that it has built in.
+    """
+    clean = test_images(directory, images)
     np.random.seed(0)
-    clean = read_images(archive, images)
-    references = package_references()
-    for own in (zoom_blur, frost, pixelate, elastic_transform):
-        references[own.__name__] = own
-    pictures = [Image.fromarray(image) for image in clean.permute(0, 2, 3, 1).numpy()]
-    print("| corruption |" + "".join(f" {severity} |" for severity in SEVERITIES) + " equal values |")
-    print("|---|---|---|---|---|---|---|")
+    package = package_functions(np.random, own_constants=True)
+    print_header("ours, 1 to 5", "reference", "equal values", "largest difference", "imagecorruptions as it is")
     for name in CORRUPTIONS:
-        cells, equal = [], []
-        for severity in SEVERITIES:
-            made = [np.asarray(references[name](picture, severity)).astype(np.uint8) for picture in pictures]
-            theirs = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2)
-            ours = corrupt(clean, name, severity)
-            cells.append(" / ".join(f"{(x.int() - clean.int()).abs().float().mean():.2f}" for x in (theirs, ours)))
-            equal.append(f"{(theirs == ours).float().mean():.2%}")
-        print(f"| {name} | {' | '.join(cells)} | {min(equal, key=lambda share: float(share[:-1])) if name in DETERMINISTIC else '–'} |")
+        ours = [corrupt(clean, name, severity) for severity in SEVERITIES]
+        theirs = [corrupt_one_by_one(clean, name, severity) for severity in SEVERITIES]
+        as_it_is = [one_by_one(package[name], clean, severity) for severity in SEVERITIES]
+        cells = [", ".join(f"{change(x, clean):.1f}" for x in made) for made in (ours, theirs, as_it_is)]
+        agreement = ["–", "–"]
+        if name not in NOT_REPLAYED:
+            difference = (torch.stack(ours).int() - torch.stack(theirs).int()).abs()
+            agreement = [f"{(difference == 0).float().mean():.2%}", str(difference.max().item())]
+        print(f"| {name} | {' | '.join([*cells[:2], *agreement, cells[2]])} |")
 
 
 @app.command()
-def magick(convert: str, images: int = 20) -> None:
+def speed(directory: Path, images: int = 200) -> None:
+    """Processor seconds for 1,000 images at all five severities: image by image with the references, and ours."""
+    clean = test_images(directory, images)
+    functions = references(np.random)
+    totals = np.zeros(2)
+    print_header("one by one", "ours", "ratio")
+    for name in CORRUPTIONS:
+        one_by_one(functions[name], clean[:1], 1)  # what only a first call does
+        corrupt(clean[:1], name, 1)
+        instants = [time.process_time()]
+        for severity in SEVERITIES:
+            one_by_one(functions[name], clean, severity)
+        instants.append(time.process_time())
+        for severity in SEVERITIES:
+            corrupt(clean, name, severity)
+        instants.append(time.process_time())
+        seconds = np.diff(instants) * 1000 / images
+        totals += seconds
+        print(f"| {name} | {seconds[0]:.2f} | {seconds[1]:.2f} | {seconds[0] / seconds[1]:.1f} |")
+    print(f"| all | {totals[0]:.1f} | {totals[1]:.1f} | {totals[0] / totals[1]:.1f} |")
+
+
+@app.command()
+def stage(directory: Path) -> None:
+    """Seconds that `corrupt_test_set` takes, all cores."""
+    split = load_split(directory / "test.safetensors")
+    with tempfile.TemporaryDirectory() as temporary:
+        began, began_processor = time.perf_counter(), time.process_time()
+        corrupt_test_set(split, Path(temporary, "corrupted"), dataset=directory.name, seed=0)
+        seconds, processor = time.perf_counter() - began, time.process_time() - began_processor
+    shape = " x ".join(str(side) for side in split.images.shape)
+    print(f"{shape}: {seconds:.1f} s, of which {processor:.1f} s of processor time on all cores together")
+
+
+@app.command()
+def victim(directory: Path) -> None:
+    """Accuracy on corrupted test images, severities 1 to 5, of a support vector machine trained on clean images."""
+    from sklearn.svm import SVC
+
+    train, test = (load_split(directory / f"{name}.safetensors") for name in ("train", "test"))
+    machine = SVC(gamma="scale").fit(train.images.flatten(1).numpy() / 255, train.labels.numpy())
+
+    def accuracy(images: torch.Tensor) -> str:
+        return f"{machine.score(images.flatten(1).numpy() / 255, test.labels.numpy()):.1%}"
+
+    print(f"clean: {accuracy(test.images)}\n")
+    print_header("1", "2", "3", "4", "5")
+    for name in CORRUPTIONS:
+        print(f"| {name} | {' | '.join(accuracy(corrupt(test.images, name, level)) for level in SEVERITIES)} |")
+
+
+@app.command()
+def magick(convert: str, images: int = 100) -> None:
     """Differing values between our motion blur and ImageMagick's, over noise images and random constants."""
     generator = np.random.default_rng(0)
     differing = 0
@@ -178,7 +137,7 @@ def magick(convert: str, images: int = 20) -> None:
         source, target = Path(directory, "source.png"), Path(directory, "target.png")
         for _ in range(images):
             noise = generator.integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
-            radius, sigma, angle = generator.integers(6, 15), generator.uniform(1, 12), generator.uniform(-135, 45)
+            radius, sigma, angle = int(generator.integers(6, 15)), generator.uniform(1, 12), generator.uniform(-135, 45)
             Image.fromarray(noise[0].transpose(1, 2, 0)).save(source)
             blur = f"{radius}x{sigma:.3f}{angle:+.3f}"
             subprocess.run([convert, source, "-motion-blur", blur, "-depth", "8", target], check=True)
@@ -189,38 +148,21 @@ def magick(convert: str, images: int = 20) -> None:
 
 
 @app.command()
-def speed(archive: Path, images: int = 1000) -> None:
-    """Seconds for all five severities of every corruption, on one thread."""
-    torch.set_num_threads(1)
-    clean = read_images(archive, images)
-    total = 0.0
+def official(directory: Path) -> None:
+    """Mean absolute change of a value (1/255) at severities 1 to 5, and how often ours and the archive's agree.
+
+    The archive drew random numbers that nobody wrote down: values agree only where there are none.
+    """
+    clean = test_images(directory)
+    print_header("ours, 1 to 5", "official", "equal values")
     for name in CORRUPTIONS:
-        began = time.perf_counter()
-        for severity in SEVERITIES:
-            corrupt(clean, name, severity)
-        seconds = time.perf_counter() - began
-        total += seconds
-        print(f"{name:20} {seconds:6.2f} s")
-    print(f"{'all 95 variants':20} {total:6.2f} s for {len(clean)} images")
-
-
-@app.command()
-def digits() -> None:
-    """Accuracy on corrupted 8 x 8 digits, severities 1 to 5, of a support vector machine trained on clean ones."""
-    from sklearn.datasets import load_digits
-    from sklearn.svm import SVC
-
-    content = load_digits()
-    images = torch.from_numpy((content.images * 255 / 16).astype(np.uint8))[:, None]
-    model = SVC(gamma=0.02).fit(images[:1437].flatten(1) / 255, content.target[:1437])
-    test, labels = images[1437:], content.target[1437:]
-    print(f"clean: {model.score(test.flatten(1) / 255, labels):.1%}")
-    print("| corruption |" + "".join(f" {severity} |" for severity in SEVERITIES))
-    print("|---|---|---|---|---|---|")
-    for name in CORRUPTIONS:
-        scores = [model.score(corrupt(test, name, severity).flatten(1) / 255, labels) for severity in SEVERITIES]
-        print(f"| {name} | {' | '.join(f'{score:.1%}' for score in scores)} |")
+        ours = torch.cat([corrupt(clean, name, severity) for severity in SEVERITIES])
+        theirs = load_corruption(directory.with_name(f"{directory.name}-corrupted"), name).images
+        blocks = [made.unflatten(0, (len(SEVERITIES), -1)) for made in (ours, theirs)]
+        cells = [", ".join(f"{change(x, clean):.1f}" for x in made) for made in blocks]
+        print(f"| {name} | {' | '.join(cells)} | {(ours == theirs).float().mean():.2%} |")
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    torch.set_num_threads(1)
+    app()

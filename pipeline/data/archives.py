@@ -11,14 +11,14 @@ import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, Self, cast
+from typing import IO, NamedTuple, NoReturn, Self, cast
 
 from pipeline.errors import UserError
 
 KINDS = ".tar, .tar.gz, .tar.bz2, .tar.xz or .zip"
 
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""What reading a damaged archive raises."""
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
+"""What reading a damaged archive raises, or a .zip that is packed in an uncommon way."""
 
 
 class Member(NamedTuple):
@@ -39,10 +39,16 @@ def members(path: Path) -> Iterator[Member]:
     """Reads a directory or an archive (.tar, compressed or not, .zip) from front to back.
 
     Raises:
-        UserError: there is no such file, it is no archive, it is damaged or cut off, or one of its members points outside.
+        UserError: there is no such file, it is no archive, it is damaged or cut off, or one of its members points outside;
+            a file of a directory cannot be read.
     """
     if path.is_dir():
-        yield from _directory(path)
+        try:
+            yield from _directory(path)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror}). Repair or remove it, then run the command again."
+            ) from error
         return
     if not path.is_file():
         raise UserError(f"There is no file or directory {path}. Correct the path, or put the images there.")
@@ -68,13 +74,19 @@ def hashes(path: Path) -> tuple[str, str]:
 
 
 def _directory(path: Path) -> Iterator[Member]:
-    found = sorted((Path(root), directories, files) for root, directories, files in os.walk(path, followlinks=True))
+    walk = os.walk(path, onerror=_raise, followlinks=True)
+    found = sorted((Path(root), directories, files) for root, directories, files in walk)
     for number, (root, directories, files) in enumerate(found):
         inside = PurePosixPath(root.relative_to(path).as_posix())
         done = number / len(found)
         yield from (Member(inside / name, None, done) for name in sorted(directories))
         for index, name in enumerate(sorted(files)):
             yield Member(inside / name, (root / name).read_bytes(), done + index / len(files) / len(found))
+
+
+def _raise(error: OSError) -> NoReturn:
+    """By default a directory that cannot be listed counts as empty: its images would be missed in silence."""
+    raise error
 
 
 def _zip(path: Path, file: BufferedReader) -> Iterator[Member]:
@@ -132,5 +144,7 @@ class _StrictTarInfo(tarfile.TarInfo):
 def _inside(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{archive}: {name} points outside of the archive. Nothing was read; do not trust its origin.")
+        raise UserError(
+            f"{archive}: {name} points outside of the archive. Nothing was written; do not trust its origin."
+        )
     return path

@@ -15,6 +15,9 @@ from pipeline.errors import UserError
 
 SHAPE = (3, 32, 32)
 
+_BAD_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
+"""What a pickle that is damaged, or asks for too much, may raise."""
+
 
 def read_cifar10(path: Path) -> tuple[Split, Split]:
     """Training and test images of CIFAR-10 in file order.
@@ -44,11 +47,12 @@ def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     for member, content, _ in members(path):
         if content is not None and member.suffix == ".npy":
             try:
-                yield member.stem, np.load(io.BytesIO(content), allow_pickle=False)
-            except (ValueError, EOFError) as error:
+                array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+            except ValueError as error:
                 raise UserError(
                     f"{path}: {member} is not an array of numbers ({error}). Fetch the archive again."
                 ) from None
+            yield member.stem, array
 
 
 def _read(
@@ -56,16 +60,15 @@ def _read(
 ) -> tuple[Split, Split]:
     wanted = {*train, *test, meta[0]}
     files = {member.name: content for member, content, _ in members(path) if content and member.name in wanted}
+    parts = {name: _unpickled(path, name, content) for name, content in files.items()}
     try:
-        parts = {name: _unpickled(path, name, content) for name, content in files.items()}
         class_names = tuple(parts[meta[0]][meta[1]])
         return _split(parts, train, label_key, class_names), _split(parts, test, label_key, class_names)
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{path} is not the official archive for Python: {', '.join(sorted(wanted))} are expected in it, each a pickled "
-            f"dictionary with what its name says ({error} is missing or wrong)."
+            f"{path} is not the official archive for Python: {', '.join(sorted(wanted))} are expected in it, with images, "
+            f"labels and class names ({problem}). Leave `archive`, `url` and `md5` out of the source to fetch the official one."
         ) from None
 
 
@@ -73,6 +76,8 @@ def _split(parts: dict[str, Any], names: tuple[str, ...], label_key: str, class_
     # One row per image, its channels one after the other: the order of (channel, height, width).
     pixels = np.concatenate([parts[name]["data"] for name in names]).astype(np.uint8, casting="no")
     labels = torch.tensor([label for name in names for label in parts[name][label_key]], dtype=torch.int64)
+    if not (len(labels) and 0 <= labels.min() <= labels.max() < len(class_names)):
+        raise ValueError(f"{len(labels)} labels do not fit {len(class_names)} classes")
     return Split(torch.from_numpy(pixels.reshape(len(labels), *SHAPE)), labels, class_names)
 
 
@@ -80,7 +85,7 @@ def _unpickled(path: Path, name: str, content: bytes) -> Any:
     try:
         # Written by Python 2: its byte strings become text, as their keys need.
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError) as error:
+    except _BAD_PICKLE as error:
         raise UserError(f"{path}: {name} was not opened: {error}. Fetch the official archive again.") from None
 
 

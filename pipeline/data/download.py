@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -11,9 +12,13 @@ from pipeline.data.archives import hashes
 from pipeline.data.canonical import ArchiveRecord
 from pipeline.data.sources import Download
 from pipeline.errors import UserError
+from pipeline.files import disk_space_explained
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds between attempts that bring nothing new; then the download gives up."""
+
+BLOCK = 1 << 16
+"""Bytes written at once; a cut loses a block that has not come whole."""
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -56,7 +61,7 @@ def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAI
         waits: seconds before each further attempt; starts over whenever an attempt gets further than all before.
 
     Raises:
-        UserError: the server does not have the file or cannot be reached, the file has another hash, the disk is too full.
+        UserError: the server does not have the file or cannot be reached, the file has another hash, or the disk is full.
     """
     from filelock import FileLock
 
@@ -65,8 +70,12 @@ def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAI
     part = path.with_name(f"{path.name}.part")
     # Two suites on one data set may be prepared at once: the second waits, and finds the file.
     with FileLock(path.with_name(f".{path.name}.lock")):
-        if path.exists() and (record := _record(path, path.name)).md5 == md5:
-            return path, record
+        if path.exists():
+            if (record := _record(path, path.name)).md5 == md5:
+                return path, record
+            console.print(
+                f"{path} has the MD5 {record.md5}, not {md5}: it is fetched anew.", soft_wrap=True, markup=False
+            )
         _complete(url, part, waits)
         record = _record(part, path.name)
         if record.md5 != md5:
@@ -87,18 +96,17 @@ def _record(path: Path, name: str) -> ArchiveRecord:
 
 def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
     """Attempts until the partial file is complete, or until several attempts in a row brought nothing new."""
-    from requests import ConnectionError, HTTPError, Timeout
-    from requests.exceptions import ChunkedEncodingError
+    from requests import RequestException
 
     furthest, left = _size(part), iter(waits)
     while True:
         try:
             return _attempt(url, part)
-        except HTTPError as error:
-            reason = f"{url} answered {error.response.status_code} {error.response.reason}."
-            if error.response.status_code < 500:
+        except _Refusal as refusal:
+            reason = f"{url} answered {refusal}."
+            if not refusal.passing:
                 raise UserError(f"{reason} {_elsewhere()}") from None
-        except (ConnectionError, Timeout, ChunkedEncodingError) as error:
+        except RequestException as error:
             reason = f"The download of {url} stopped: {_innermost(error)}."
         if _size(part) > furthest:
             furthest, left = _size(part), iter(waits)
@@ -118,13 +126,27 @@ def _attempt(url: str, part: Path) -> None:
     if there := _size(part):
         headers["Range"] = f"bytes={there}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # There is nothing behind the partial file: it is complete, which its hash will tell.
             return
-        response.raise_for_status()
-        if response.status_code != requests.codes.partial_content:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise _Refusal(response.status_code, response.reason)
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             part.unlink(missing_ok=True)
-        _receive(response.iter_content(1 << 18), int(response.headers.get("Content-Length", 0)), part)
+        with disk_space_explained(part, "What has come is kept, and the download goes on from there"):
+            _receive(response.iter_content(BLOCK), int(response.headers.get("Content-Length", 0)), part)
+
+
+class _Refusal(Exception):
+    """A server's answer that is not the file."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        # A later attempt may fare better.
+        self.passing = (
+            status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
 
 
 def _receive(blocks: Iterator[bytes], length: int, part: Path) -> None:
@@ -155,4 +177,4 @@ def _innermost(error: BaseException) -> str:
 
 
 def _elsewhere() -> str:
-    return "Check the connection; or fetch the archive on another way and name your copy in the source as `archive`."
+    return "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."

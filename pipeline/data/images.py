@@ -64,7 +64,7 @@ def decode(
 
 def _decoded_batches(images: Iterable[EncodedImage], form: ImageForm) -> Iterator[tuple[str, np.ndarray]]:
     """Every batch, with the name of its first image. Few batches are under way at once, so memory stays bounded."""
-    workers = os.cpu_count() or 1
+    workers = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     waiting: deque[tuple[str, Future[np.ndarray]]] = deque()
     with _pool(workers) as pool:
         for batch in _batches(images):
@@ -133,9 +133,10 @@ def _converted(name: str, image: Image.Image, form: ImageForm) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:
-    """The central square, resized (bilinear over all pixels, as torchvision's Resize and CenterCrop do)."""
+    """The central square, resized with Pillow's bilinear filter, which covers every pixel when it shrinks."""
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    # Whole pixels: an image that has the size already is cropped, never resampled by half a pixel.
+    left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
 
 

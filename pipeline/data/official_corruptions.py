@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.console import progress
 from pipeline.data.canonical import SEVERITIES, CorruptedImages, CorruptedManifest, Split, save_corruption
 from pipeline.data.cifar import read_arrays
 from pipeline.data.corruptions.constants import CORRUPTIONS
@@ -34,16 +35,22 @@ def prepare_corrupted(
     hashes: dict[str, str] = {}
     missing = {*CORRUPTIONS, "labels"}
     channels, height, width = test.images.shape[1:]
-    with whole_directory(output_directory) as beside:
+    with (
+        whole_directory(output_directory) as beside,
+        progress(f"{name}: reading {path.name}", len(CORRUPTIONS), unit="corruptions") as advance,
+    ):
         for member, array in read_arrays(path):
             if member == "labels":
-                _require(np.array_equal(array, labels.numpy()), path, member, "its labels differ")
+                _require(
+                    np.array_equal(array, labels.numpy()), path, member, "not the labels of the test set five times"
+                )
             elif member in CORRUPTIONS:
                 fits = array.dtype == np.uint8 and array.shape == (len(labels), height, width, channels)
-                _require(fits, path, member, f"it is {array.dtype} of shape {array.shape}")
+                _require(fits, path, member, f"{array.dtype} of shape {array.shape}")
                 corrupted = CorruptedImages(torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(), labels)
                 save_corruption(beside, member, corrupted)
                 hashes[member] = corrupted.sha256
+                advance(1, member)
             missing.discard(member)
         if missing:
             raise UserError(f"{path} lacks {', '.join(sorted(missing))}. Fetch the official archive again.")
@@ -63,6 +70,6 @@ def prepare_corrupted(
 def _require(fits: bool, path: Path, member: str, problem: str) -> None:
     if not fits:
         raise UserError(
-            f"{path}: {member} does not belong to this test set ({problem}). Use the corrupted test set of the suite's own "
-            "data, or `corruptions: {kind: made}`."
+            f"{path}: {member}.npy does not belong to this test set (it is {problem}). Name the corrupted test set of the "
+            "suite's own data as its `corruptions`, or set `corruptions: {kind: made}`."
         )

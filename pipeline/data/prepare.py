@@ -40,20 +40,20 @@ def prepare(
     channels, height, width = train.images.shape[1:]
     manifest = Manifest(
         dataset=name,
-        # Where a copy of the archive lies says nothing about the images.
-        source=source.model_dump(mode="json", exclude={"archive"}),
+        # Where a copy lies says nothing about the images.
+        source=source.model_dump(mode="json", exclude={"archive", "path"}),
         archives=archives,
         class_names=train.class_names,
         image_shape=(channels, height, width),
-        counts={name: split.counts for name, split in splits.items()},
-        sha256={name: split.sha256 for name, split in splits.items()},
+        counts={part: split.counts for part, split in splits.items()},
+        sha256={part: split.sha256 for part, split in splits.items()},
         mean=mean,
         std=std,
         versions={package: version(package) for package in _PACKAGES.get(source.kind, ())},
     )
     with whole_directory(output_directory) as beside:
-        for name, split in splits.items():
-            save_split(beside / f"{name}.safetensors", split)
+        for part, split in splits.items():
+            save_split(beside / f"{part}.safetensors", split)
         manifest.save(beside)
     return manifest
 

@@ -6,11 +6,21 @@ publisher's own, so that no other bytes are ever used), and `archive`, the path 
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from pipeline.settings import Real, Settings
 
+
+def _of_a_file(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not parts.path.rpartition("/")[2]:
+        raise ValueError(f"{url!r} is not the address of a file; write one such as https://host/cifar-10-python.tar.gz")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_of_a_file)]
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Fraction = Annotated[Real, Field(gt=0, lt=1)]
 
@@ -30,7 +40,7 @@ class Cifar10(Settings):
     """CIFAR-10 (Krizhevsky 2009), the official archive for Python: 50,000 + 10,000 images of 3x32x32 pixels."""
 
     kind: Literal["cifar10"] = "cifar10"
-    url: str = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    url: Url = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     md5: Md5 = "c58f30108f718f92721af3b95e74349a"
     archive: Path | None = None
 
@@ -39,7 +49,7 @@ class Cifar100(Settings):
     """CIFAR-100 (Krizhevsky 2009) with its 100 fine classes, the official archive for Python."""
 
     kind: Literal["cifar100"] = "cifar100"
-    url: str = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+    url: Url = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
     md5: Md5 = "eb9058c3a382ffc7106e4002c42a8d85"
     archive: Path | None = None
 
@@ -52,7 +62,7 @@ class Imagenette(Settings):
     """
 
     kind: Literal["imagenette"] = "imagenette"
-    url: str = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
+    url: Url = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
     md5: Md5 = "e793b78cc4c9e9a4ccc0c1155377a412"
     archive: Path | None = None
     size: PositiveInt = 160
@@ -86,7 +96,7 @@ class Cifar10C(Settings):
     """CIFAR-10-C (Hendrycks and Dietterich 2019): the CIFAR-10 test set under 19 corruptions at five severities."""
 
     kind: Literal["cifar10c"] = "cifar10c"
-    url: str = "https://zenodo.org/records/2535967/files/CIFAR-10-C.tar"
+    url: Url = "https://zenodo.org/records/2535967/files/CIFAR-10-C.tar"
     md5: Md5 = "56bf5dcef84df0e2308c6dcbcbbd8499"
     archive: Path | None = None
 
@@ -95,7 +105,7 @@ class Cifar100C(Settings):
     """CIFAR-100-C (Hendrycks and Dietterich 2019): the CIFAR-100 test set under the same corruptions."""
 
     kind: Literal["cifar100c"] = "cifar100c"
-    url: str = "https://zenodo.org/records/3555552/files/CIFAR-100-C.tar"
+    url: Url = "https://zenodo.org/records/3555552/files/CIFAR-100-C.tar"
     md5: Md5 = "11f0ed0f1191edbf9fa23466ae6021d3"
     archive: Path | None = None
 

@@ -20,10 +20,10 @@ def rank_in_class(labels: Int64[Tensor, " count"]) -> Int64[Tensor, " count"]:
     return ranks
 
 
-def share_of_classes(labels: Int64[Tensor, " count"], fraction: float) -> Int64[Tensor, " classes"]:
+def share_of_classes(counts: Int64[Tensor, " classes"], fraction: float) -> Int64[Tensor, " classes"]:
     """floor(fraction * n) of every class of n images."""
     # Fractions are decimal numbers: 0.29 * 100 is meant to be 29, not 28.999999999999996.
-    return (torch.bincount(labels) * fraction + 1e-9).floor().long()
+    return (counts.double() * fraction + 1e-9).floor().long()
 
 
 def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
@@ -34,20 +34,20 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
         fraction: of each class; 0.02 in the paper's code (spec 5, AF-31).
 
     Raises:
-        UserError: the fraction leaves a class without validation or without training images.
+        UserError: a class would have no image to validate with.
     """
     if not 0 < fraction < 1:
         raise UserError(
             f"A validation fraction of {fraction:g} was given, but it must lie between 0 and 1, such as 0.02."
         )
-    shares = share_of_classes(split.labels, fraction)
+    counts = torch.bincount(split.labels, minlength=len(split.class_names))
+    shares = share_of_classes(counts, fraction)
     if (shares == 0).any():
-        counts = torch.bincount(split.labels)
         smallest = int(counts.argmin())
         images = int(counts[smallest])
         raise UserError(
-            f"Class {split.class_names[smallest]!r} has {images} training images, so a validation fraction of {fraction:g} "
-            f"leaves it none to validate with. {_remedy(images)}"
+            f"Class {split.class_names[smallest]!r} has {images} training images: a validation fraction of {fraction:g} gives "
+            f"it none to validate with. {_remedy(images)}"
         )
     validation = rank_in_class(split.labels) < shares[split.labels]
     return _selected(split, ~validation), _selected(split, validation)

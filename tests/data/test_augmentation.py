@@ -26,7 +26,7 @@ def test_a_batch_is_a_random_crop_of_the_padded_image_flipped_half_the_time(padd
     crops = [padded[0, :, top : top + 4, left : left + 5] for top in range(5) for left in range(5)]
     possible = {tuple(crop.flatten().tolist()) for crop in crops}
     flipped = {tuple(crop.flip(2).flatten().tolist()) for crop in crops}
-    augmented = AugmentedImages(image, Augmentation(crop_padding=2, padding=padding))
+    augmented = AugmentedImages(image, Augmentation.model_validate({"crop_padding": 2, "padding": padding}))
     batch = augmented.batch(torch.zeros(2000, dtype=torch.long), stream()).mul(255).round()
     seen = [tuple(one.flatten().tolist()) for one in batch]
     assert set(seen) == possible | flipped
@@ -72,3 +72,29 @@ def test_grey_images_have_no_saturation() -> None:
 def test_an_image_too_small_to_be_reflected_is_refused() -> None:
     with pytest.raises(UserError, match="can be reflected by 7 at most"):
         AugmentedImages(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), Augmentation(crop_padding=8))
+
+
+def test_without_padding_and_flips_images_are_as_read() -> None:
+    pixels = (images() * 255).to(torch.uint8)
+    indices = torch.tensor([2, 0, 2])
+    augmented = AugmentedImages(pixels, Augmentation(crop_padding=0, flip=False))
+    assert torch.equal(augmented.batch(indices, stream()), pixels[indices].float() / 255)
+
+
+def test_every_crop_is_equally_likely() -> None:
+    # No crop of so wide an image is another's mirror image.
+    pixels = torch.arange(28, dtype=torch.uint8).view(1, 1, 4, 7)
+    augmented = AugmentedImages(pixels, Augmentation(crop_padding=2))
+    batch = augmented.batch(torch.zeros(2000, dtype=torch.long), stream())
+    counts = batch.flatten(1).unique(dim=0, return_counts=True)[1]
+    assert len(counts) == 5 * 5 * 2
+    # Five standard deviations around the 40 draws that each expects.
+    assert (counts - 40).abs().max() < 5 * 40**0.5
+
+
+def test_the_images_of_a_batch_move_independently_and_every_epoch_anew() -> None:
+    augmented = AugmentedImages((images() * 255).to(torch.uint8), Augmentation(crop_padding=2))
+    same, source = torch.zeros(50, dtype=torch.long), stream()
+    first, second = augmented.batch(same, source), augmented.batch(same, source)
+    assert len(first.flatten(1).unique(dim=0)) > 10
+    assert not torch.equal(first, second)

@@ -1,6 +1,5 @@
 """Brightness, contrast, saturation, elastic deformation, pixelation and JPEG compression."""
 
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -98,13 +97,15 @@ def pixelate(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     return _resized(small, height, width)
 
 
-def _resized(images: Pixels, height: int, width: int) -> Pixels:
+def _resized(images: Pixels, height: int, width: int) -> UInt8[np.ndarray, "batch channel new_height new_width"]:
     """PIL's box filter. It treats rows alike, so the rows of all images go through it as one tall image."""
     wide = _resized_rows(images, width)
     return np.ascontiguousarray(_resized_rows(wide.swapaxes(2, 3), height).swapaxes(2, 3))
 
 
-def _resized_rows(images: UInt8[np.ndarray, "batch channel rows old"], side: int) -> Pixels:
+def _resized_rows(
+    images: UInt8[np.ndarray, "batch channel rows old"], side: int
+) -> UInt8[np.ndarray, "batch channel rows new"]:
     from PIL import Image
 
     tall = Image.fromarray(np.ascontiguousarray(images).reshape(-1, images.shape[3]))
@@ -116,8 +117,7 @@ def jpeg_compression(images: Pixels, constants: Constants, draws: Draws) -> Pixe
     (quality,) = constants
     channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     shown = channels_last if images.shape[1] == 3 else channels_last[..., 0]
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda image: _through_jpeg(image, int(quality)), shown))
+    decoded = [_through_jpeg(image, int(quality)) for image in shown]  # a JPEG holds one image: there is no batch
     return np.stack(decoded).reshape(channels_last.shape).transpose(0, 3, 1, 2)
 
 

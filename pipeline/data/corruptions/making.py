@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,12 +65,13 @@ def corrupt(
         seed: of the random numbers.
 
     Raises:
-        UserError: there is no such corruption or severity, or the images are too small or have other channels.
+        UserError: there is no such corruption or severity; the images are too small, or have other channels or values;
+            the photographs of frost are missing.
     """
     _check(images, name, severity)
     function, constants = FUNCTIONS[name], CONSTANTS[name][severity - 1]
     draws = Draws(seed, name, severity)
-    size = max(1, CHUNK_VALUES // images[0].numel()) if len(images) else 1
+    size = max(1, CHUNK_VALUES // images.shape[1:].numel())
     corrupted = torch.empty_like(images, memory_format=torch.contiguous_format)
     for start in range(0, len(images), size):
         chunk = images[start : start + size].cpu().numpy()
@@ -83,10 +84,15 @@ def _check(images: Tensor, name: str, severity: int) -> None:
         raise UserError(f"There is no corruption {name!r}; there are: {', '.join(CORRUPTIONS)}.")
     if severity not in SEVERITIES:
         raise UserError(f"There is no severity {severity!r} of {name}; there are: 1, 2, 3, 4, 5.")
-    channels, *sides = images.shape[1:]
-    if channels not in (1, 3) or min(sides) < SMALLEST_SIDE:
+    if images.dtype != torch.uint8:
         raise UserError(
-            f"Images of shape {channels} x {sides[0]} x {sides[1]} cannot be corrupted: they need 1 or 3 channels and "
+            f"Images of {images.dtype} cannot be corrupted: their values must be whole numbers in 0..255. Pass them as "
+            "they are stored, or as `(images * 255).round().to(torch.uint8)` if they lie in [0, 1]."
+        )
+    channels, height, width = images.shape[1:]
+    if channels not in (1, 3) or min(height, width) < SMALLEST_SIDE:
+        raise UserError(
+            f"Images of shape {channels} x {height} x {width} cannot be corrupted: they need 1 or 3 channels and "
             f"sides of at least {SMALLEST_SIDE} pixels. Convert or enlarge them where the data set is prepared."
         )
 
@@ -113,11 +119,11 @@ def corrupt_test_set(
     """
     weather.frost_directory()  # missing photographs are an error before the first minute of work, not after it
     labels = split.labels.repeat(len(SEVERITIES))
-    hashes = {}
+    channels, height, width = split.images.shape[1:]
+    hashes: dict[str, str] = {}
     with whole_directory(directory) as beside, ThreadPoolExecutor(os.cpu_count()) as pool:
         for name in CORRUPTIONS:
-            made = pool.map(lambda severity, name=name: corrupt(split.images, name, severity, seed), SEVERITIES)
-            corrupted = CorruptedImages(torch.cat(list(made)), labels)
+            corrupted = CorruptedImages(_all_severities(split.images, name, seed, pool), labels)
             save_corruption(beside, name, corrupted)
             hashes[name] = corrupted.sha256
             progress(1, name)
@@ -125,9 +131,22 @@ def corrupt_test_set(
             dataset=dataset,
             source={"kind": "made", "seed": seed},
             corruptions=CORRUPTIONS,
-            image_shape=tuple(split.images.shape[1:]),
+            image_shape=(channels, height, width),
             images=len(split),
             sha256=hashes,
             versions={package: version(package) for package in PACKAGES},
         )
         manifest.save(beside)
+
+
+def _all_severities(
+    images: UInt8[Tensor, "batch channel height width"], name: str, seed: int, pool: Executor
+) -> UInt8[Tensor, "5*batch channel height width"]:
+    """Severities 1..5 one after the other, each in a thread."""
+    made = torch.empty((len(SEVERITIES), *images.shape), dtype=torch.uint8)
+
+    def make(severity: int) -> None:
+        made[severity - 1] = corrupt(images, name, severity, seed)
+
+    list(pool.map(make, SEVERITIES))  # the list waits, and raises what a thread raised
+    return made.flatten(0, 1)

@@ -1,0 +1,170 @@
+"""Archives of every kind read alike, and none that is damaged, or reaches outside, is read in silence."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.archives import hashes, members
+from pipeline.errors import UserError
+
+FILES = {"train/a/1.png": b"one" * 300, "train/b/2.png": b"two" * 700, "test/a/3.png": b""}
+KINDS = ("tar", "tar.gz", "tar.bz2", "tar.xz", "zip")
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    """Writes an archive of the kind that its name says."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return path
+    openers = {".tar": Path.open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    with openers[path.suffix](path, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(member.path): member.content for member in members(path) if member.content is not None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_archive_gives_the_files_that_were_packed(kind: str, tmp_path: Path) -> None:
+    # A misleading name does no harm: the first bytes say what it is.
+    path = pack(tmp_path / f"archive.{kind}", FILES).rename(tmp_path / "archive.bin")
+    assert contents(path) == FILES
+
+
+def test_a_directory_gives_its_files_and_its_empty_folders(tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "test" / "empty").mkdir()
+    assert contents(tmp_path) == FILES
+    assert "test/empty" in {str(member.path) for member in members(tmp_path) if member.content is None}
+
+
+def test_progress_grows_from_nothing_towards_one(tmp_path: Path) -> None:
+    done = [member.done for member in members(pack(tmp_path / "a.zip", FILES))]
+    assert done == sorted(done)
+    assert 0 <= done[0] < done[-1] < 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_cut_anywhere_is_complete_or_an_error(kind: str, tmp_path: Path) -> None:
+    whole = pack(tmp_path / f"archive.{kind}", FILES).read_bytes()
+    cut, refused = tmp_path / "cut", 0
+    for length in range(0, len(whole), 1 + len(whole) // 60):
+        cut.write_bytes(whole[:length])
+        try:
+            assert contents(cut) == FILES
+        except UserError as error:
+            assert f"({length:,} bytes) with the original's and fetch or pack it again." in str(error)
+            refused += 1
+    # A plain archive ends in zeros, of which it may lose some; the others have a checksum at their very end.
+    assert refused > 10 if kind == "tar" else refused > 50
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_flipped_bit_is_noticed(kind: str, tmp_path: Path) -> None:
+    path = pack(tmp_path / f"archive.{kind}", {"a": b"".join(bytes([value]) * 9 for value in range(256))})
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 16
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match="or is damaged or cut off"):
+        contents(path)
+
+
+def test_a_file_that_is_no_archive_is_told_what_would_do(tmp_path: Path) -> None:
+    (tmp_path / "page.tar.gz").write_text("<html>Sign in to continue</html>")
+    with pytest.raises(
+        UserError, match=r"page\.tar\.gz is no \.tar, \.tar\.gz, \.tar\.bz2, \.tar\.xz or \.zip, or is damaged"
+    ):
+        contents(tmp_path / "page.tar.gz")
+
+
+def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"There is no file or directory .*images\. Correct the path, or put the images there"
+    ):
+        contents(tmp_path / "images")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("name", ["../evil.png", "train/../../evil.png", "/tmp/evil.png"])
+def test_a_member_that_points_outside_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    path = pack(tmp_path / f"archive.{kind}", {"train/a/1.png": b"1", name: b"2"})
+    with pytest.raises(UserError, match=r"evil\.png points outside of the archive\. Nothing was written; do not trust"):
+        contents(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_link_is_refused_with_the_command_that_packs_files(kind: bytes, tmp_path: Path) -> None:
+    link = tarfile.TarInfo("train/a/1.png")
+    link.type, link.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(link)
+    with pytest.raises(UserError, match=r"1\.png is a link\. Pack the files themselves: tar --dereference"):
+        contents(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [(8, 1, r"is encrypted \(train/a/1\.png\)\. Pack it again"), (10, 99, "or is damaged or cut off .*not supported")],
+)
+def test_a_zip_that_cannot_be_unpacked_is_refused(offset: int, value: int, words: str, tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", FILES)
+    content = bytearray(path.read_bytes())
+    for start, shift in ((0, -2), (content.index(b"PK\x01\x02"), 0)):  # the file's own header, and the directory's
+        content[start + offset + shift] = value
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        contents(path)
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (
+            lambda place: place.symlink_to("nowhere.png"),
+            r"1\.png cannot be read \(No such file or directory\)\. Repair",
+        ),
+        (
+            lambda place: place.symlink_to(place.parent),
+            r"cannot be read \(Too many levels of symbolic links\)\. Repair",
+        ),
+    ],
+    ids=["to nothing", "in a circle"],
+)
+def test_a_broken_link_in_a_directory_is_named(link: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    link(tmp_path / "train" / "a" / "1.png")
+    with pytest.raises(UserError, match=words):
+        contents(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is closed to the superuser")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(UserError, match=r"closed cannot be read \(Permission denied\)"):
+        contents(tmp_path)
+
+
+def test_the_hashes_are_the_published_ones_of_abc(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert hashes(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "900150983cd24fb0d6963f7d28e17f72",
+    )

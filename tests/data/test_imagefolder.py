@@ -1,0 +1,255 @@
+"""Images in folders: in a fixed order, with their exact pixels, or refused with the way out."""
+
+import io
+import itertools
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.data.archives import members
+from pipeline.data.imagefolder import read_image_folder, read_imagenette
+from pipeline.data.images import ImageForm
+from pipeline.data.prepare import prepare
+from pipeline.data.sources import ImageFolder
+from pipeline.errors import UserError
+
+ARCHIVE = Path("../shared/data/cifar10-jpeg.tar.xz")
+AS_IT_IS = ImageForm(size=None, channels=3, convert=False)
+NAMES = ("train/cat/a.png", "train/cat/b.png", "train/dog/a.png", "test/cat/c.png", "test/dog/d.png")
+
+
+def image(seed: int = 0, shape: tuple[int, ...] = (6, 6, 3)) -> np.ndarray:
+    """Random pixels, `height width` or `height width channel`."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(pixels: np.ndarray | Image.Image, form: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(stream, form)
+    return stream.getvalue()
+
+
+def folder(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def packed(root: Path, path: Path, names: list[str]) -> Path:
+    with tarfile.open(path, "w:xz") as archive:
+        for name in names:
+            archive.add(root / name, name)
+    return path
+
+
+@pytest.fixture
+def good() -> dict[str, bytes]:
+    """A small data set of five colour images: image(0) to image(4), in the order of NAMES."""
+    return {name: encoded(image(seed)) for seed, name in enumerate(NAMES)}
+
+
+def test_pixels_labels_and_names_are_those_of_the_files(good: dict[str, bytes], tmp_path: Path) -> None:
+    train, test = read_image_folder(folder(tmp_path, good), AS_IT_IS)
+    assert train.class_names == test.class_names == ("cat", "dog")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1], [0, 1])
+    expected = torch.from_numpy(np.stack([image(seed) for seed in range(5)])).permute(0, 3, 1, 2)
+    assert torch.equal(torch.cat([train.images, test.images]), expected)
+    assert train.images.is_contiguous()
+    assert train.images.dtype == torch.uint8
+
+
+def test_an_archive_in_any_order_equals_its_directory(good: dict[str, bytes], tmp_path: Path) -> None:
+    root = folder(tmp_path / "images", good)
+    shuffled = [NAMES[index] for index in (3, 2, 4, 1, 0)]
+    read = [read_image_folder(path, AS_IT_IS) for path in (root, packed(root, tmp_path / "a.tar.xz", shuffled))]
+    for one, other in zip(*read, strict=True):
+        assert one.sha256 == other.sha256
+
+
+def test_a_folder_around_everything_val_for_test_and_other_files_make_no_difference(
+    good: dict[str, bytes], tmp_path: Path
+) -> None:
+    plain = read_image_folder(folder(tmp_path / "plain", good), AS_IT_IS)
+    moved = {f"set/{name.replace('test/', 'val/')}": content for name, content in good.items()}
+    litter = (
+        "set/.DS_Store",
+        "set/train/.hidden/a.png",
+        "__MACOSX/train/x/a.png",
+        "set/train/cat/notes.txt",
+        "set/README",
+    )
+    wrapped = read_image_folder(folder(tmp_path / "wrapped", moved | dict.fromkeys(litter, b"no image")), AS_IT_IS)
+    assert [split.sha256 for split in plain] == [split.sha256 for split in wrapped]
+
+
+def test_images_are_in_the_order_of_folder_and_name(good: dict[str, bytes], tmp_path: Path) -> None:
+    deep = {
+        f"train/cat/{name}": encoded(image(10 + seed)) for seed, name in enumerate(("x/1.png", "x/10.png", "y/0.png"))
+    }
+    train, _ = read_image_folder(folder(tmp_path, good | deep), AS_IT_IS)
+    firsts = [int(value) for value in train.images[:, 0, 0, 0]]
+    assert firsts == [int(image(seed)[0, 0, 0]) for seed in (0, 1, 10, 11, 12, 2)]
+
+
+def test_either_of_two_test_folders_can_be_chosen(good: dict[str, bytes], tmp_path: Path) -> None:
+    both = folder(tmp_path, good | {"val/cat/e.png": encoded(image(5)), "val/dog/f.png": encoded(image(6))})
+    with pytest.raises(UserError, match=r"holds both test/ and val/\. Set `test_folder: test` or `test_folder: val`"):
+        read_image_folder(both, AS_IT_IS)
+    for name, seed in (("test", 3), ("val", 5)):
+        _, test = read_image_folder(both, AS_IT_IS, name)
+        assert torch.equal(test.images[0], torch.from_numpy(image(seed)).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda files: files.update({"train/eel/x.txt": b"", "test/eel/1.png": files[NAMES[0]]}), r"no images in train/eel \(looked for \.jpg .*\)\. Add images or remove the class"),
+        (lambda files: files.update({"train/eel/1.png": files[NAMES[0]], "test/eel/x.txt": b""}), r"no images in test/eel"),
+        (lambda files: [files.pop(name) for name in NAMES[3:]], r"holds no test/CLASS/ folders; at its top it holds: train\. Arrange the images"),
+        (lambda files: [files.pop(name) for name in NAMES[:3]], r"holds no train/CLASS/ folders; at its top it holds: test\. Arrange"),
+        (lambda files: files.clear(), r"holds no train/CLASS/ folders; at its top it holds: nothing\. Arrange"),
+        (lambda files: files.update({"train/a.png": files.pop(NAMES[0])}) or [files.pop(name) for name in NAMES[1:3]], r"holds no train/CLASS/ folders; at its top it holds: test, train"),
+        (lambda files: files.update({"test/eel/1.png": files.pop(NAMES[4])}), r"other classes in train/ than in test/: only in train: dog; only in test: eel\. Every class needs"),
+        (lambda files: [files.pop(name) for name in (NAMES[2], NAMES[4])], r"holds one class only: cat\. At least two are needed"),
+        (lambda files: files.update({"more/train/cat/a.png": files[NAMES[0]]}), r"more than one data set: in its root, more\. Give each its own"),
+    ],
+    ids=["empty in train", "empty in test", "no test", "no train", "nothing", "no classes", "other classes", "one class", "two sets"],
+)  # fmt: skip
+def test_a_wrong_layout_is_told_with_what_would_do(
+    edit: Callable[[dict[str, bytes]], object], words: str, good: dict[str, bytes], tmp_path: Path
+) -> None:
+    edit(good)
+    tmp_path.joinpath("set").mkdir()
+    with pytest.raises(UserError, match=words):
+        read_image_folder(folder(tmp_path / "set", good), AS_IT_IS)
+
+
+def test_an_empty_class_folder_is_noticed_in_an_archive_too(good: dict[str, bytes], tmp_path: Path) -> None:
+    root = folder(tmp_path / "images", good)
+    for split in ("train", "test"):
+        (root / split / "eel").mkdir()
+    with pytest.raises(UserError, match=r"a\.tar\.xz holds no images in train/eel"):
+        read_image_folder(packed(root, tmp_path / "a.tar.xz", ["train", "test"]), AS_IT_IS)
+
+
+def test_a_file_packed_twice_is_refused(good: dict[str, bytes], tmp_path: Path) -> None:
+    root = folder(tmp_path / "images", good)
+    path = packed(root, tmp_path / "a.tar.xz", [*NAMES, NAMES[1]])
+    with pytest.raises(UserError, match=r"a\.tar\.xz holds train/cat/b\.png twice\. Pack it again"):
+        read_image_folder(path, AS_IT_IS)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>not found</html>", r"b\.png is in no known image format\. Replace or remove it"),
+        (b"", r"b\.png is in no known image format"),
+        (encoded(image(1))[:-40], r"b\.png cannot be read as an image \(.*\)\. Replace or remove it"),
+        (encoded(image(1, (40, 40, 3)), "JPEG")[:-60], r"b\.png cannot be read as an image \(.*truncated"),
+        (encoded(image(1, (6, 6))), r"b\.png is a grey image of 6x6 pixels \(mode L\), but colour images \(RGB\) are expected\. Set `convert: true`"),
+        (encoded(image(1, (6, 6, 4))), r"b\.png is a RGBA image of 6x6 pixels .*Set `convert: true`"),
+        (encoded(image(1, (6, 6)).astype(np.uint16)), r"b\.png is a I;16 image .*more than 8 bits per channel\. Save it with 8"),
+        (encoded(image(1, (5, 7, 3))), r"b\.png has 7x5 pixels, but .*\.png has 6x6: images must be of one size\. Set `size: 6` in the source"),
+    ],
+    ids=["a page", "nothing", "half a PNG", "half a JPEG", "grey", "transparent", "16 bits", "odd size"],
+)  # fmt: skip
+def test_an_image_that_does_not_fit_is_named_with_the_way_out(
+    content: bytes, words: str, good: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        read_image_folder(folder(tmp_path, good | {NAMES[1]: content}), AS_IT_IS)
+
+
+def test_sizes_are_compared_across_batches_too(
+    good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.data.images.BATCH_IMAGES", 1)
+    with pytest.raises(UserError, match=r"test/dog/d\.png has 9x9 pixels, but .*has 6x6"):
+        read_image_folder(folder(tmp_path, good | {NAMES[4]: encoded(image(0, (9, 9, 3)))}), AS_IT_IS)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 512])
+def test_the_size_of_batches_does_not_matter(
+    batch: int, good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.data.images.BATCH_IMAGES", batch)
+    train, _ = read_image_folder(folder(tmp_path, good), AS_IT_IS)
+    assert torch.equal(train.images[2], torch.from_numpy(image(2)).permute(2, 0, 1))
+
+
+def test_conversion_makes_grey_images_colour_and_drops_transparency(good: dict[str, bytes], tmp_path: Path) -> None:
+    grey, transparent = image(1, (6, 6)), image(2, (6, 6, 4))
+    mixed = good | {NAMES[0]: encoded(grey), NAMES[1]: encoded(transparent)}
+    train, _ = read_image_folder(folder(tmp_path, mixed), ImageForm(None, channels=3, convert=True))
+    assert all(np.array_equal(train.images[0, channel], grey) for channel in range(3))
+    assert np.array_equal(train.images[1], transparent[:, :, :3].transpose(2, 0, 1))
+
+
+def test_grey_images_stay_grey_where_one_channel_is_asked_for(tmp_path: Path) -> None:
+    files = {name: encoded(image(seed, (6, 6))) for seed, name in enumerate(NAMES)}
+    train, test = read_image_folder(folder(tmp_path, files), ImageForm(None, channels=1, convert=False))
+    assert train.images.shape == (3, 1, 6, 6)
+    assert np.array_equal(test.images[0, 0], image(3, (6, 6)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 11), (9, 6), (6, 6)])
+def test_an_image_whose_shorter_side_fits_is_cropped_and_never_resampled(
+    height: int, width: int, good: dict[str, bytes], tmp_path: Path
+) -> None:
+    pixels = image(1, (height, width, 3))
+    train, _ = read_image_folder(folder(tmp_path, good | {NAMES[1]: encoded(pixels)}), ImageForm(6, 3, False))
+    top, left = (height - 6) // 2, (width - 6) // 2
+    assert np.array_equal(train.images[1], pixels[top : top + 6, left : left + 6].transpose(2, 0, 1))
+
+
+def test_a_larger_image_is_averaged_over_all_of_its_pixels(good: dict[str, bytes], tmp_path: Path) -> None:
+    # A checkerboard halved: a filter that passed over pixels would give black or white instead of grey.
+    board = np.indices((12, 12)).sum(0) % 2 * 255
+    pixels = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
+    train, _ = read_image_folder(folder(tmp_path, good | {NAMES[1]: encoded(pixels)}), ImageForm(6, 3, False))
+    inner = train.images[1, :, 1:-1, 1:-1].float()
+    assert (inner - 127.5).abs().max() < 2
+
+
+def test_imagenette_gets_readable_names_and_colour(tmp_path: Path) -> None:
+    classes = ("n01440764", "n03888257")
+    files = {
+        f"imagenette2-160/{split}/{name}/{split}_{index}.JPEG": encoded(image(index, shape), "JPEG")
+        for split, name in itertools.product(("train", "val"), classes)
+        for index, shape in enumerate([(8, 10, 3), (8, 10)])
+    }
+    root = folder(tmp_path / "images", {**files, "imagenette2-160/noise_imagenette.csv": b"path\n"})
+    train, test = read_imagenette(packed(root, tmp_path / "imagenette2-160.tgz", ["imagenette2-160"]), size=8)
+    assert train.class_names == test.class_names == ("tench", "parachute")
+    assert train.images.shape == test.images.shape == (4, 3, 8, 8)
+    assert torch.equal(train.images[1, 0], train.images[1, 2])
+
+
+@pytest.mark.skipif(not ARCHIVE.exists(), reason=f"{ARCHIVE} is not on this machine")
+def test_real_photographs_keep_their_pixels_and_classes(tmp_path: Path) -> None:
+    # The archive begins with all training images of its first two classes; every third of a few becomes a test image.
+    chosen: dict[str, bytes] = {}
+    for path, content, _ in members(ARCHIVE):
+        if content is not None and int(path.stem) < 30:
+            split = "test" if int(path.stem) % 3 == 2 else "train"
+            chosen[f"{split}/{path.parent.name}/{path.name}"] = content
+        if len(chosen) == 60:
+            break
+    packing = packed(folder(tmp_path / "images", chosen), tmp_path / "few.tar.xz", [*reversed(chosen)])
+    train, test = read_image_folder(packing, AS_IT_IS)
+    assert train.class_names == ("airplane", "automobile")
+    for split, name in ((train, "train"), (test, "test")):
+        files = sorted(path for path in chosen if path.startswith(name))
+        expected = np.stack([np.asarray(Image.open(tmp_path / "images" / path)) for path in files])
+        assert np.array_equal(split.images.permute(0, 2, 3, 1), expected)
+        assert split.labels.tolist() == [int("automobile" in path) for path in files]
+    manifest = prepare("few", ImageFolder(path=packing), 0.1, tmp_path / "out", tmp_path)
+    assert manifest.image_shape == (3, 32, 32)
+    assert [sum(counts.values()) for counts in manifest.counts.values()] == [36, 4, 20]
+    assert [archive.name for archive in manifest.archives] == ["few.tar.xz"]

@@ -1,0 +1,83 @@
+"""Outputs appear whole or not at all, and may be read by whom the user lets."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.errors import UserError
+from pipeline.files import whole_directory, whole_file
+
+WHOLE = pytest.mark.parametrize("whole", [whole_file, whole_directory])
+Whole = Callable[[Path], AbstractContextManager[Path]]
+
+
+def write(place: Path, whole: Whole, text: str) -> None:
+    (place if whole is whole_file else place / "content").write_text(text)
+
+
+def read(place: Path) -> str:
+    return (place if place.is_file() else place / "content").read_text()
+
+
+@WHOLE
+def test_what_was_written_replaces_what_was_there(whole: Whole, tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with whole(tmp_path / "deep" / "name") as beside:
+            write(beside, whole, text)
+    assert read(tmp_path / "deep" / "name") == "new"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["name"]
+
+
+@WHOLE
+def test_a_failure_leaves_what_was_there_and_nothing_else(whole: Whole, tmp_path: Path) -> None:
+    with whole(tmp_path / "name") as beside:
+        write(beside, whole, "old")
+    with pytest.raises(KeyError), whole(tmp_path / "name") as beside:
+        write(beside, whole, "half")
+        raise KeyError
+    assert read(tmp_path / "name") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+
+
+@WHOLE
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_explained_and_leaves_nothing(whole: Whole, code: int, tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            UserError, match=r"No space is left to write .*name \(.* GiB free .*Nothing was half-written\. Free"
+        ),
+        whole(tmp_path / "name") as beside,
+    ):
+        write(beside, whole, "half")
+        raise OSError(code, os.strerror(code))
+    assert list(tmp_path.iterdir()) == []
+
+
+@WHOLE
+def test_other_errors_of_the_system_are_not_called_a_full_disk(whole: Whole, tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), whole(tmp_path / "name"):
+        raise PermissionError
+
+
+def test_a_file_that_nobody_wrote_does_not_appear(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "name"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_alone_says_who_may_read_a_file(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with whole_file(tmp_path / "name") as beside:
+            save_file({"values": torch.zeros(2)}, beside)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "name").stat().st_mode) == mode
