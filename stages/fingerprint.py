@@ -40,7 +40,8 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
     for run in study.resolved.values():
         modules = ["stages.train", *network_modules(run.suite)]
         modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
-        settings = {key: value for key, value in run.settings.items() if key != "seed"}
+        # The images reach DVC as data/<suite>: where they came from decides nothing.
+        settings = {key: value for key, value in run.settings.items() if key not in ("seed", "data")}
         yield Path("train", run.suite_name, run.method_name), modules, settings
 
 
