@@ -11,15 +11,15 @@ from pipeline import paths
 from pipeline.data.sources import CorruptedSource, Source
 from pipeline.errors import UserError
 from pipeline.methods.averaging import Averaging
-from pipeline.methods.method import Method
+from pipeline.methods.method import Method, Presentation
 from pipeline.methods.parts import Threat
-from pipeline.models.settings import Architecture
+from pipeline.models.settings import Architecture, PublishedNetwork
 from pipeline.settings import PixelDistance, Real, Settings, merged
 from pipeline.training.recipe import Recipe
 
 WeightSet = Literal["last", "ema", "fawa", "best"]
 
-RUN_SECTIONS = ("active", "trainings", "finetunes", "runs")
+RUN_SECTIONS = ("active", "trainings", "finetunes", "adoptions", "runs")
 """The sections of runs.yaml and own.yaml."""
 
 
@@ -146,8 +146,22 @@ class Suite(Settings):
     evaluation: Evaluations
 
 
+class Published(Presentation):
+    """A network with the weights its authors published: evaluated like a run, never trained.
+
+    Attributes:
+        architecture: which network, and where its weights are.
+    """
+
+    group: str = "published"
+    architecture: PublishedNetwork
+
+
 class RunLine(Settings):
-    """One line of runs.yaml; `start` names the method whose last weights, same suite and seed, a fine-tuning starts from."""
+    """One line of runs.yaml; `start` names the method whose last weights, same suite and seed, a fine-tuning starts from.
+
+    `method` is an entry of methods, or under `adoptions:` one of zoo.
+    """
 
     suite: str
     method: str
@@ -161,11 +175,32 @@ class RunLine(Settings):
 
 
 class Run:
-    """One training, resolved: the settings of its suite and method, merged where the method has its own."""
+    """What a line asks for, resolved: weights in a directory of their own, and the suite under which they are evaluated."""
+
+    def __init__(self, line: RunLine, suite: Suite, presentation: Presentation) -> None:
+        self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
+        self.key, self.suite, self.presentation = line.key, suite, presentation
+
+    @property
+    def directory(self) -> Path:
+        """Where its weights and history are."""
+        return paths.run(self.suite_name, self.method_name, self.seed)
+
+
+class Adoption(Run):
+    """A published network under a suite's evaluations."""
+
+    def __init__(self, line: RunLine, suite: Suite, published: Published) -> None:
+        super().__init__(line, suite, published)
+        self.architecture = published.architecture
+
+
+class Training(Run):
+    """One training: the settings of its suite and method, merged where the method has its own."""
 
     def __init__(self, line: RunLine, suite: Suite, method: Method) -> None:
-        self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
-        self.key, self.suite, self.method = line.key, suite, method.scaled(suite.epoch_scale)
+        super().__init__(line, suite, method)
+        self.method = method.scaled(suite.epoch_scale)
         self.start = None if line.start is None else paths.run(line.suite, line.start, line.seed)
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
@@ -175,11 +210,6 @@ class Run:
         """The suite's threat; the method may replace its step for training."""
         threat = self.suite.threat
         return Threat(threat.epsilon, threat.step_size, threat.num_steps)
-
-    @property
-    def directory(self) -> Path:
-        """Where the training leaves its weights and history."""
-        return paths.run(self.suite_name, self.method_name, self.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -202,29 +232,36 @@ class Study(Settings):
         active: the suites that have runs.
         trainings: runs that start from random weights.
         finetunes: runs that start from another run's weights.
-        runs: both together.
+        adoptions: published networks to evaluate.
+        runs: all three together.
     """
 
     suites: dict[str, Suite]
     methods: dict[str, Method]
+    zoo: dict[str, Published] = {}
     active: dict[str, None] = {}
     trainings: dict[str, RunLine] = {}
     finetunes: dict[str, RunLine] = {}
+    adoptions: dict[str, RunLine] = {}
     runs: dict[str, RunLine] = {}
 
     @model_validator(mode="after")
     def _runs_refer_to_what_there_is(self) -> "Study":
-        for section in ("trainings", "finetunes"):
+        if both := sorted(set(self.methods) & set(self.zoo)):
+            raise ValueError(f"zoo.{both[0]}: there is a method of this name; rename one of them")
+        for section in ("trainings", "finetunes", "adoptions"):
             for key, line in getattr(self, section).items():
-                self._check_line(f"{section}.{key}", key, line)
-        if set(self.runs) != set(self.trainings) | set(self.finetunes):
-            raise ValueError("runs: must hold `<<: [*trainings, *finetunes]` and nothing else")
+                self._check_line(section, key, line)
+        if set(self.runs) != {*self.trainings, *self.finetunes, *self.adoptions}:
+            raise ValueError("runs: must hold `<<: [*trainings, *finetunes, *adoptions]` and nothing else")
         if unknown := sorted(set(self.active) - set(self.suites)):
             raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
         return self
 
-    def _check_line(self, place: str, key: str, line: RunLine) -> None:
-        for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, self.methods)):
+    def _check_line(self, section: str, key: str, line: RunLine) -> None:
+        place = f"{section}.{key}"
+        methods = self.zoo if section == "adoptions" else self.methods
+        for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, methods)):
             if name not in known:
                 raise ValueError(
                     f"{place}.{slot}: there is no {slot} {name!r}; there are: {', '.join(known)}. "
@@ -237,9 +274,9 @@ class Study(Settings):
             )
         if key != line.key:
             raise ValueError(f"{place}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
-        start = self.methods[line.method].starts_from
+        start = None if section == "adoptions" else self.methods[line.method].starts_from
         if line.start != start:
-            wanted = f"`start: {start}` under finetunes:" if start else "no start, under trainings:"
+            wanted = f"`start: {start}` under finetunes:" if start else f"no start, under {section}:"
             raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}")
         start_key = f"{line.suite}-{start}-s{line.seed}"
         if start and start_key not in self.trainings:
@@ -248,7 +285,13 @@ class Study(Settings):
     @cached_property
     def resolved(self) -> dict[str, Run]:
         """Every run, by its key."""
-        return {key: Run(line, self.suites[line.suite], self.methods[line.method]) for key, line in self.runs.items()}
+        return {key: self._resolve(line) for key, line in self.runs.items()}
+
+    def _resolve(self, line: RunLine) -> Run:
+        suite = self.suites[line.suite]
+        if line.method in self.zoo:
+            return Adoption(line, suite, self.zoo[line.method])
+        return Training(line, suite, self.methods[line.method])
 
     def run(self, suite: str, method: str, seed: int) -> Run:
         """One run; UserError if no line of runs.yaml or own.yaml asks for it."""
@@ -260,6 +303,20 @@ class Study(Settings):
             )
         return self.resolved[key]
 
+    def training(self, suite: str, method: str, seed: int) -> Training:
+        """One run that is trained; UserError if there is none."""
+        run = self.run(suite, method, seed)
+        if not isinstance(run, Training):
+            raise UserError(f"{run.key} is a published network: adopt it with `dvc repro adopt@{run.key}`.")
+        return run
+
+    def adoption(self, suite: str, name: str, seed: int) -> Adoption:
+        """One published network; UserError if there is none."""
+        run = self.run(suite, name, seed)
+        if not isinstance(run, Adoption):
+            raise UserError(f"{run.key} is trained here: `dvc repro train@{run.key}`.")
+        return run
+
     def suite(self, name: str) -> Suite:
         """One suite; UserError if there is none of that name."""
         if name not in self.suites:
@@ -268,7 +325,7 @@ class Study(Settings):
 
     def runs_of(self, suite: str) -> list[Run]:
         """The runs of a suite, in the order of params.yaml's methods, then of seeds."""
-        order = list(self.methods)
+        order = [*self.methods, *self.zoo]
         runs = [run for run in self.resolved.values() if run.suite_name == suite]
         return sorted(runs, key=lambda run: (order.index(run.method_name), run.seed))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import Suite, load_study
+from pipeline.config import Adoption, Suite, Training, load_study
 from pipeline.console import run_stage
 from pipeline.files import whole_directory
 from pipeline.fingerprint import fingerprint
@@ -38,6 +38,11 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
         yield Path("tables", name), ["stages.tables"], _presentation(name)
     yield Path("demo", "demo"), ["stages.demo"], {}
     for run in study.resolved.values():
+        if isinstance(run, Adoption):
+            settings = run.architecture.model_dump(mode="json", exclude={"path"})
+            yield Path("adopt", run.suite_name, run.method_name), ["stages.adopt", run.architecture.module], settings
+        if not isinstance(run, Training):
+            continue
         modules = ["stages.train", *network_modules(run.suite)]
         modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
         # The images reach DVC as data/<suite>: where they came from decides nothing.
@@ -57,7 +62,7 @@ def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:
 
 def _presentation(suite: str) -> dict[str, Any]:
     study = load_study()
-    methods = {run.method_name: run.method for run in study.runs_of(suite)}
+    methods = {run.method_name: run.presentation for run in study.runs_of(suite)}
     words = {"label", "short", "group", "ours"}
     return {
         "title": study.suites[suite].title,

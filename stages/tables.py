@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pipeline import paths
 from pipeline.aggregation import read_table
-from pipeline.config import Run, Suite, load_study
+from pipeline.config import Run, Suite, Training, load_study
 from pipeline.console import console, run_stage
 from pipeline.files import whole_directory
 from pipeline.methods.parts import ConstantMargin
@@ -46,7 +46,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
 
 def suite_content(name: str, suite: Suite, runs: list[Run]) -> Content:
     """What fills the tables: numbers, rows, and what must be said beside them."""
-    methods = {run.method_name: run.method for run in runs}
+    methods = {run.method_name: run.presentation for run in runs}
     return Content(
         table=read_table(paths.metrics(name)),
         rows=suite_rows(list(methods.items()), suite.weights),
@@ -64,7 +64,7 @@ def figures(name: str, suite: Suite, runs: list[Run], content: Content) -> Itera
     yield "figure3", class_accuracy(content.table, rows, name, robust=content.pgd)
     if shown := class_wise(runs):
         history = pd.concat(map(radii, shown), ignore_index=True)
-        labels = {run.method_name: run.method.label for run in shown}
+        labels = {run.method_name: run.presentation.label for run in shown}
         yield "figure4", class_epsilon(history, labels, suite.threat.epsilon)
 
 
@@ -82,9 +82,10 @@ def figure_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in candidates if row in chosen]
 
 
-def class_wise(runs: list[Run]) -> list[Run]:
+def class_wise(runs: list[Run]) -> list[Training]:
     """The first seed of every method whose radii may differ between classes; of every attacking one where none may."""
-    first_seeds = list({run.method_name: run for run in reversed(runs)}.values())[::-1]
+    trainings = [run for run in runs if isinstance(run, Training)]
+    first_seeds = list({run.method_name: run for run in reversed(trainings)}.values())[::-1]
     attacking = [run for run in first_seeds if run.method.objective.has_robust_term]
     return [run for run in attacking if not isinstance(run.method.margin, ConstantMargin)] or attacking
 

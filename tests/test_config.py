@@ -75,7 +75,7 @@ def wrong(path: str, value: Any) -> Callable[[Any], None]:
         ("runs.yaml", "trainings.demo-at-s0.seed", 3, r"trainings\.demo-at-s0: a run is named .* rename it to demo-at-s3"),
         ("runs.yaml", "trainings.demo-at-s0.start", "clean", r"trainings\.demo-at-s0\.start: is clean, but at needs no start, under trainings:"),
         ("runs.yaml", "active", {"demo": None, "cifar10": None}, r"suite: 'cifar100' is not active; add the line `cifar100:`"),
-        ("runs.yaml", "run", {}, r"run: unknown section; there are: active, trainings, finetunes, runs"),
+        ("runs.yaml", "run", {}, r"run: unknown section; there are: active, trainings, finetunes, adoptions, runs"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named_by_its_full_path(
@@ -124,3 +124,22 @@ def test_a_native_recipe_replaces_single_fields_of_the_suite_s(edited: Callable[
     assert (recipe.weight_decay, recipe.augmentation.padding, recipe.augmentation.crop_padding) == (2e-4, "zero", 1)
     assert recipe.learning_rate_at(4) == pytest.approx(0.1)
     assert recipe.learning_rate_at(5) == pytest.approx(0.01)
+
+
+def test_a_published_network_is_a_run_that_is_not_trained() -> None:
+    study = load_study()
+    run = study.adoption("cifar10", "rice2020", 0)
+    assert run.architecture.kind == "zoo"
+    assert run in study.runs_of("cifar10")
+    with pytest.raises(UserError, match="published network: adopt it with `dvc repro adopt@cifar10-rice2020-s0`"):
+        study.training("cifar10", "rice2020", 0)
+    with pytest.raises(UserError, match="is trained here: `dvc repro train@cifar10-at-s0`"):
+        study.adoption("cifar10", "at", 0)
+
+
+def test_a_published_network_may_not_have_a_methods_name(edited: Callable[..., Study]) -> None:
+    def add(content: Any) -> None:
+        content["zoo"]["at"] = {"label": "AT", "architecture": {"kind": "shipped_resnet18"}}
+
+    with pytest.raises(UserError, match=r"zoo\.at: there is a method of this name"):
+        edited("params.yaml", add)

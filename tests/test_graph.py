@@ -72,7 +72,7 @@ def keep_two_runs(content: dict) -> None:
     for name in list(content["active"]):
         if name != "demo":
             del content["active"][name]
-    for section in ("trainings", "finetunes", "runs"):
+    for section in ("trainings", "finetunes", "adoptions", "runs"):
         for key in list(content[section]):
             if key not in {f"demo-{method}-s0" for method in RUNS}:
                 content[section].pop(key, None)

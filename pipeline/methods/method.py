@@ -20,23 +20,31 @@ from pipeline.settings import Settings, merged
 from pipeline.training.recipe import Recipe
 
 
-class Method(Settings):
-    """One method: an objective, a target sampler, a margin and class weights; neutral where nothing is said.
+class Presentation(Settings):
+    """How tables call a row, and where it stands.
 
     Attributes:
-        label: name of the method in tables, as the papers print it.
+        label: name in tables, as the papers print it.
         short: name in the headings of corruption tables; the label if empty.
         group: rows of one group stand together in tables (AT, TRADES, ...).
         ours: whether tables mark the row as the paper's own method.
-        starts_from: the method whose last weights the training starts from, instead of random ones.
-        recipe: the method's native training recipe: the fields that replace the suite's.
-        averaging: the fields that replace the suite's averaging.
     """
 
     label: str
     short: str = ""
     group: str = ""
     ours: bool = False
+
+
+class Method(Presentation):
+    """One method: an objective, a target sampler, a margin and class weights; neutral where nothing is said.
+
+    Attributes:
+        starts_from: the method whose last weights the training starts from, instead of random ones.
+        recipe: the method's native training recipe: the fields that replace the suite's.
+        averaging: the fields that replace the suite's averaging.
+    """
+
     objective: SerializeAsAny[Objective]
     targets: SerializeAsAny[Targets] = Untargeted()
     margin: SerializeAsAny[Margin] = ConstantMargin()

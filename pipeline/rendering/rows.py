@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 from pipeline.methods.cfa import RobustAccuracyMargin
-from pipeline.methods.method import Method
+from pipeline.methods.method import Method, Presentation
 from pipeline.rendering.content import Row
 
 WEIGHTS_ORDER = ("last", "ema", "fawa", "best")
 OTHER = "other"
 
 
-def suite_rows(methods: Sequence[tuple[str, Method]], weights: Sequence[str]) -> list[Row]:
+def suite_rows(methods: Sequence[tuple[str, Presentation]], weights: Sequence[str]) -> list[Row]:
     """Rows group by group, in a group weight set by weight set, then method by method as given (FAIR-TAT Table 1).
+
+    A published network has one set of weights, `last`.
 
     Groups stand in the order of their first methods, but `other`, which is no family, last.
     """
@@ -22,13 +24,13 @@ def suite_rows(methods: Sequence[tuple[str, Method]], weights: Sequence[str]) ->
         for weight_set in WEIGHTS_ORDER
         if weight_set in weights
         for name, method in methods
-        if method.group == group
+        if method.group == group and (isinstance(method, Method) or weight_set == "last")
     ]
 
 
-def row(name: str, method: Method, weights: str) -> Row:
+def row(name: str, method: Presentation, weights: str) -> Row:
     """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it (spec 3.13)."""
-    with_cfa = isinstance(method.margin, RobustAccuracyMargin)
+    with_cfa = isinstance(method, Method) and isinstance(method.margin, RobustAccuracyMargin)
     suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
         weights
     ]

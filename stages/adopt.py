@@ -1,0 +1,95 @@
+"""Brings a published network into the study; from there on it is evaluated as if it had been trained here."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import paths, provenance
+from pipeline.config import load_study
+from pipeline.console import console, run_stage
+from pipeline.data.canonical import Manifest
+from pipeline.errors import UserError
+from pipeline.files import whole_directory
+from pipeline.methods.averaging import WEIGHT_SETS
+from pipeline.models import build_model
+from pipeline.models.settings import PublishedNetwork, ZooModel
+from pipeline.training.artifacts import RunRecord, WeightsRecord
+from pipeline.training.checkpoint import save_weights
+
+ABSENT = WeightsRecord(present=False, reason="the network was published with one set of weights")
+
+
+def main(
+    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
+    name: Annotated[str, typer.Argument(help="an entry of zoo in params.yaml")],
+    seed: Annotated[int, typer.Argument(help="the seed of its evaluations")],
+) -> None:
+    """Adopts one network, downloading its weights where they are not on this machine yet."""
+    run, manifest = load_study().adoption(suite, name, seed), Manifest.load(paths.dataset(suite))
+    record = described(run.architecture, manifest, suite, name, seed)
+    adopt(run.directory, run.architecture, record)
+    console.print(f"{run.key}: adopted in {run.directory}", markup=False)
+
+
+def described(architecture: PublishedNetwork, manifest: Manifest, suite: str, name: str, seed: int) -> RunRecord:
+    """The record of a published network as far as it is known without its weights.
+
+    Raises:
+        UserError: the code has no fingerprint yet.
+    """
+    fingerprint = paths.FINGERPRINTS / "adopt" / suite / name
+    if not fingerprint.exists():
+        raise UserError(
+            f"There is no {fingerprint}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+        )
+    if isinstance(architecture, ZooModel):
+        # Where a copy of the weights lies says nothing about the network.
+        architecture = architecture.model_copy(update={"path": None})
+    return RunRecord(
+        suite=suite,
+        method=name,
+        seed=seed,
+        class_names=manifest.class_names,
+        image_shape=manifest.image_shape,
+        architecture=architecture,
+        statistics=None,
+        settings={"architecture": architecture.model_dump(mode="json")},
+        fingerprint=hashlib.sha256(fingerprint.read_bytes()).hexdigest()[:16],
+        data=manifest.digest,
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        device="cpu",
+        epochs=0,
+        seconds=0.0,
+        weights={},
+    )
+
+
+def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) -> RunRecord:
+    """Loads the published weights and writes a run's directory, whole; returns its final record.
+
+    Args:
+        directory: of the run.
+        architecture: says where the weights come from; the record may be silent about it.
+        record: from `described`.
+
+    Raises:
+        UserError: the weights cannot be had, or the network is not for these images and classes.
+    """
+    classes, channels = len(record.class_names), record.image_shape[0]
+    model = build_model(architecture, num_classes=classes, channels=channels, mean=None, std=None)
+    origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
+    with whole_directory(directory) as beside:
+        sha256 = save_weights(paths.weights(beside, "last"), model.state_dict(), origin)
+        weights = dict.fromkeys(WEIGHT_SETS, ABSENT) | {"last": WeightsRecord(present=True, sha256=sha256)}
+        # No epochs, but where every run has its history, so that trackers need not ask.
+        (beside / "history.csv").write_text("epoch\n")
+        final = record.model_copy(update={"weights": weights})
+        final.save(beside)
+    return final
+
+
+if __name__ == "__main__":
+    run_stage(main)
