@@ -35,11 +35,13 @@ class Data(Settings):
 
     Attributes:
         source: where the images come from.
+        without_classes: numbers of classes that are left out of all splits; the others keep their order.
         validation_fraction: share of every class, the first images in file order, that becomes the validation set.
         corruptions: an official corrupted test set, or corruptions made from the test images.
     """
 
     source: Source
+    without_classes: tuple[NonNegativeInt, ...] = ()
     validation_fraction: Real = 0.02
     corruptions: Annotated[MadeCorruptions | CorruptedSource, Field(discriminator="kind")] = MadeCorruptions()
 
@@ -131,6 +133,7 @@ class Suite(Settings):
         normalise: whether models normalise at all.
         epoch_scale: multiplies the epochs of every recipe of the suite, native ones included.
         weights: the weight sets that are evaluated.
+        threads: of the CPU, for networks too small to gain from all; by default torch's choice.
     """
 
     title: str
@@ -143,6 +146,7 @@ class Suite(Settings):
     epoch_scale: Real = 1.0
     averaging: Averaging = Averaging()
     weights: tuple[WeightSet, ...] = ("last", "ema", "fawa")
+    threads: PositiveInt | None = None
     evaluation: Evaluations
 
 

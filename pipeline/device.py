@@ -7,12 +7,17 @@ import torch
 from pipeline.errors import UserError
 
 
-def choose_device() -> torch.device:
+def choose_device(threads: int | None = None) -> torch.device:
     """CUDA if there is one, else the CPU; or what the environment variable DEVICE asks for.
+
+    Args:
+        threads: of the CPU; by default torch's choice. The environment variable OMP_NUM_THREADS has the last word.
 
     Raises:
         UserError: DEVICE names something unknown, or CUDA where there is none.
     """
+    if threads is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads)
     wanted = os.environ.get("DEVICE", "auto")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -31,18 +31,19 @@ def main(
     """Evaluates one run: its directory, the test images and the suite's protocol decide the result, nothing else."""
     if evaluation not in paths.EVALUATIONS:
         raise UserError(f"There is no evaluation {evaluation!r}; there are: {', '.join(paths.EVALUATIONS)}.")
-    run, device, began = load_study().run(suite, method, seed), choose_device(), time.perf_counter()
+    run, began = load_study().run(suite, method, seed), time.perf_counter()
+    device = choose_device(run.suite.threads)
     record = RunRecord.load(run.directory)
-    names, test = present_weights(run, record), test_images(run, record, device)
+    names, test = present_weights(run, record), images_of(run, record, device)
     origin = described(run, record, evaluation, names, device)
     frames, remarks = evaluate_sets(run, record, evaluation, names, test)
     origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
     write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(frames), origin)
-    console.print(f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}")
-    for name, frame in zip(names, frames, strict=True):
-        console.print(f"  {name}: {summary(frame, test.class_names)}")
-    for remark in remarks:
-        console.print(f"  {remark}")
+    lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}"]
+    lines += [f"  {name}: {summary(frame, test.class_names)}" for name, frame in zip(names, frames, strict=True)]
+    lines += [f"  {remark}" for remark in remarks]
+    # Class names come from outside: square brackets in them are no markup.
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 def present_weights(run: Run, record: RunRecord) -> list[str]:
@@ -65,7 +66,7 @@ def present_weights(run: Run, record: RunRecord) -> list[str]:
     return names
 
 
-def test_images(run: Run, record: RunRecord, device: torch.device) -> EvaluationSet:
+def images_of(run: Run, record: RunRecord, device: torch.device) -> EvaluationSet:
     """The test split of the run's suite, on the device.
 
     Raises:

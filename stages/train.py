@@ -11,13 +11,14 @@ import torch
 import typer
 
 from pipeline import paths, provenance, seeds
-from pipeline.config import Run, load_study
+from pipeline.config import Training, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import Manifest, load_split
 from pipeline.device import choose_device
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
 from pipeline.methods.averaging import WEIGHT_SETS
+from pipeline.tracking import LiveTracker
 from pipeline.training.artifacts import RunRecord, WeightsRecord
 from pipeline.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from pipeline.training.guard import PatienceGuard
@@ -33,7 +34,8 @@ def main(
     seed: Annotated[int, typer.Argument(help="the seed of the run")],
 ) -> None:
     """Trains one run; goes on where a killed training of the same code, data and numbers stopped."""
-    run, device = load_study().run(suite, method, seed), choose_device()
+    run = load_study().training(suite, method, seed)
+    device = choose_device(run.suite.threads)
     record = describe(run, device)
     training, validation = (labelled(run, split, device) for split in ("train", "validation"))
     settings = TrainingSettings(
@@ -50,12 +52,14 @@ def main(
     if load_resumable(resume, state, identity):
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
     began = time.perf_counter()
-    run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity))
-    save(record, state, run.directory, time.perf_counter() - began)
+    with LiveTracker(record.model_dump(mode="json")) as live:
+        run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
+        save(record, state, run.directory, time.perf_counter() - began)
+        live.finish(run.directory)
     shutil.rmtree(resume, ignore_errors=True)
 
 
-def describe(run: Run, device: torch.device) -> RunRecord:
+def describe(run: Training, device: torch.device) -> RunRecord:
     """The run's record as far as it is known before training."""
     directory = paths.dataset(run.suite_name)
     manifest = Manifest.load(directory)
@@ -84,13 +88,13 @@ def describe(run: Run, device: torch.device) -> RunRecord:
     )
 
 
-def labelled(run: Run, split: str, device: torch.device) -> LabelledImages:
+def labelled(run: Training, split: str, device: torch.device) -> LabelledImages:
     """A split of the run's suite, whole, on the device."""
     loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
     return LabelledImages(loaded.images.to(device), loaded.labels.to(device))
 
 
-def initial_model(record: RunRecord, run: Run, device: torch.device) -> torch.nn.Module:
+def initial_model(record: RunRecord, run: Training, device: torch.device) -> torch.nn.Module:
     """The network with the seed's initial weights, or with the last weights of the run that this one starts from.
 
     Initial weights are drawn on the CPU, so that every device starts from the same.
@@ -103,14 +107,15 @@ def initial_model(record: RunRecord, run: Run, device: torch.device) -> torch.nn
 
 
 def run_epochs(
-    run: Run,
+    run: Training,
     state: TrainingState,
     settings: TrainingSettings,
     training: LabelledImages,
     validation: LabelledImages,
     save_state: Callable[[], None],
+    live: LiveTracker,
 ) -> None:
-    """Runs the epochs that are left, with progress, saving the resumable state now and then."""
+    """Runs the epochs that are left, with progress and curves, saving the resumable state now and then."""
     epochs_left = run.recipe.epochs - state.history.epoch
     guard = PatienceGuard(epochs_left * len(training.labels), training.labels.device, run.key)
     with progress(run.key, epochs_left * len(training.labels), unit="images") as advance:
@@ -126,6 +131,7 @@ def run_epochs(
                 if time.monotonic() - saved > SAVE_EVERY:
                     save_state()
                     saved = time.monotonic()
+                live.log(state.reports)
         except FloatingPointError as error:
             raise UserError(f"{run.key}: {error}") from error
 

@@ -1,7 +1,6 @@
-"""AutoAttack, standard version, on the first images of the test set (Croce and Hein 2020; spec 7)."""
+"""AutoAttack, standard version, on the first images of every class (Croce and Hein 2020; spec 7)."""
 
 import pandas as pd
-import torch
 from torch import nn
 
 from pipeline import seeds
@@ -12,8 +11,8 @@ from pipeline.evidence import attack_rows
 
 
 def workload(test: EvaluationSet, settings: AutoAttackEvaluation) -> int:
-    """Every image once."""
-    return len(test.first(settings.images))
+    """Every attacked image once."""
+    return min(len(test), settings.images or len(test))
 
 
 def evaluate(
@@ -31,7 +30,7 @@ def evaluate(
     Only images that are classified correctly are attacked. The adversarial prediction of an image is that of the first
     attack that breaks it, else the clean one.
     """
-    test = test.first(settings.images)
+    test, index = test.part(settings.images)
     ensemble = autoattack.standard(
         epsilon=epsilon,
         seed=seeds.derived(seed, "evaluation.autoattack"),
@@ -56,5 +55,4 @@ def evaluate(
         advance=watcher.advance,
         remark=watcher.remark,
     )
-    index = torch.arange(len(test))
     return attack_rows(weights, "autoattack", index, test.labels.cpu(), clean.cpu(), adversarial.cpu())

@@ -42,10 +42,14 @@ def evaluate(
                 f"The labels of {name} in {test.corrupted} are not those of the {len(test)} test images, five times: it "
                 "was made from other images. Delete the directory and make it again with `dvc repro`."
             )
-        predictions = predict(model, corrupted.images.to(test.images.device), settings.batch_size).cpu()
+        predictions = predict(
+            model,
+            corrupted.images.to(test.images.device),
+            settings.batch_size,
+            lambda by, name=name: watcher.advance(by, name),
+        ).cpu()
         index = torch.arange(len(test)).repeat(len(SEVERITIES))
         frames.append(corruption_rows(weights, name, corrupted.severities, index, labels, predictions))
-        watcher.advance(len(labels), name)
     return stacked(frames)
 
 

@@ -41,8 +41,7 @@ def evaluate(
     for stored, labels in zip(
         test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True
     ):
-        found.append(first_breaking(model, in_unit_range(stored), labels, settings, epsilon, streams))
-        watcher.advance(len(labels), "")
+        found.append(first_breaking(model, in_unit_range(stored), labels, settings, epsilon, streams, watcher))
     adversarial, index = torch.cat(found, dim=1).cpu(), torch.arange(len(test))
     return stacked(
         [
@@ -64,16 +63,18 @@ def first_breaking(
     settings: PgdEvaluation,
     epsilon: float,
     streams: Sequence[torch.Generator],
+    watcher: Watcher,
 ) -> Int64[Tensor, "steps batch"]:
     """The prediction under the first restart that breaks the image, separately for each number of steps.
 
-    An image that withstands all restarts has its own label as prediction.
+    An image that withstands all restarts has its own label as prediction. There is a restart for each of the `streams`,
+    which its uniform start is drawn from.
     """
     predictions = labels.expand(len(checkpoints(settings)), -1)
     radii = images.new_full((len(images),), epsilon)
     for stream in streams:
         start = initial_perturbation("uniform", torch.empty(images.shape), radii.cpu(), stream).to(images)
-        attempt = predictions_along(model, images, labels, settings, radii, start)
+        attempt = predictions_along(model, images, labels, settings, radii, start, watcher)
         predictions = torch.where(predictions == labels, attempt, predictions)
     return predictions
 
@@ -86,15 +87,18 @@ def predictions_along(
     settings: PgdEvaluation,
     radii: Tensor,
     start: Images,
+    watcher: Watcher,
 ) -> Int64[Tensor, "steps batch"]:
     """Predictions of the iterates after each of the `checkpoints`, from one run of the longest attack."""
     found: dict[int, Tensor] = {}
+    longest = max(settings.steps)
+    progress_of_a_step = len(images) / (longest * settings.restarts)
 
     def observer(number: int, iterate: Images, right: Tensor) -> None:
         if number in settings.steps:
             found[number] = model(iterate).argmax(dim=1)
+        watcher.advance(progress_of_a_step, "")
 
-    longest = max(settings.steps)
     adversarial = pgd(
         model,
         images,

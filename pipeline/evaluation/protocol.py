@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from pipeline.attacks.pgd import attacking
 from pipeline.errors import UserError
@@ -37,9 +38,17 @@ class EvaluationSet:
         """Number of images."""
         return len(self.labels)
 
-    def first(self, count: int | None) -> "EvaluationSet":
-        """The first `count` images, or all of them where there are fewer or `count` is None."""
-        return replace(self, images=self.images[:count], labels=self.labels[:count])
+    def part(self, count: int | None) -> tuple["EvaluationSet", Int64[Tensor, " part"]]:
+        """The first images of every class, `count` in all, in the set's order, and where in the set they stand.
+
+        Classes are represented as evenly as they can be: test sets may be sorted by class, so the first images of the
+        whole set may be of one class only. All images where there are fewer than `count`, or `count` is None.
+        """
+        labels = self.labels.cpu()
+        rank_in_class = one_hot(labels, len(self.class_names)).cumsum(dim=0).gather(1, labels[:, None]).squeeze(1)
+        index = rank_in_class.argsort(stable=True)[:count].sort().values
+        here = index.to(self.labels.device)
+        return replace(self, images=self.images[here], labels=self.labels[here]), index
 
 
 @dataclass(frozen=True)
@@ -107,13 +116,19 @@ def evaluate_model(
         watcher: is told of progress.
 
     Raises:
-        UserError: the model does not fit the images or classes, or its logits are not finite.
+        UserError: the model does not fit the images or classes, its logits are not finite, or memory does not suffice.
     """
-    with attacking(model, "eval"):
-        _check_model(model, test)
-        return module_of(evaluation).evaluate(
-            model, test, settings, weights=weights, epsilon=epsilon, seed=seed, watcher=watcher or Watcher()
-        )
+    try:
+        with attacking(model, "eval"):
+            _check_model(model, test)
+            return module_of(evaluation).evaluate(
+                model, test, settings, weights=weights, epsilon=epsilon, seed=seed, watcher=watcher or Watcher()
+            )
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"The device's memory does not hold {settings.batch_size} images at once. "
+            f"Lower evaluation.{evaluation}.batch_size of the suite."
+        ) from None
 
 
 def in_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -123,10 +138,17 @@ def in_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, images: UInt8[Tensor, "count channel height width"], batch_size: int
+    model: nn.Module,
+    images: UInt8[Tensor, "count channel height width"],
+    batch_size: int,
+    advance: Callable[[float], None] = lambda by: None,
 ) -> Int64[Tensor, " count"]:
-    """The predicted class of every image."""
-    return torch.cat([model(in_unit_range(batch)).argmax(dim=1) for batch in images.split(batch_size)])
+    """The predicted class of every image; `advance` is told how many are done, batch by batch."""
+    found = []
+    for batch in images.split(batch_size):
+        found.append(model(in_unit_range(batch)).argmax(dim=1))
+        advance(len(batch))
+    return torch.cat(found)
 
 
 @torch.no_grad()
@@ -135,6 +157,8 @@ def _check_model(model: nn.Module, test: EvaluationSet) -> None:
     images = test.images[:_PROBED_IMAGES]
     try:
         logits = model(in_unit_range(images))
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         shape = " x ".join(map(str, images.shape[1:]))
         raise UserError(

@@ -1,7 +1,6 @@
-"""The Square attack alone, on all images that are classified correctly (Andriushchenko et al. 2020; spec 7)."""
+"""The Square attack alone, on the first images of every class (Andriushchenko et al. 2020; spec 7)."""
 
 import pandas as pd
-import torch
 from torch import nn
 
 from pipeline import seeds
@@ -12,8 +11,8 @@ from pipeline.evidence import attack_rows
 
 
 def workload(test: EvaluationSet, settings: SquareEvaluation) -> int:
-    """Every image once."""
-    return len(test.first(settings.images))
+    """Every attacked image once."""
+    return min(len(test), settings.images or len(test))
 
 
 def evaluate(
@@ -26,8 +25,12 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pd.DataFrame:
-    """One block of rows; see `protocol.evaluate_model`. Where the attack fails, the adversarial prediction is the clean one."""
-    test = test.first(settings.images)
+    """One block of rows; see `protocol.evaluate_model`.
+
+    Only images that are classified correctly are attacked. Where the attack fails, the adversarial prediction is the
+    clean one.
+    """
+    test, index = test.part(settings.images)
     clean = predict(model, test.images, settings.batch_size)
     adversarial = autoattack.attack_survivors(
         [autoattack.square(epsilon=epsilon, seed=seeds.derived(seed, "evaluation.square"), queries=settings.queries)],
@@ -40,5 +43,4 @@ def evaluate(
         advance=watcher.advance,
         remark=watcher.remark,
     )
-    index = torch.arange(len(test))
     return attack_rows(weights, "square", index, test.labels.cpu(), clean.cpu(), adversarial.cpu())

@@ -31,8 +31,8 @@ def build_model(
         architecture: which network, and its settings.
         num_classes: at least 2.
         channels: of the images.
-        mean: per channel, in units of [0, 1] images, or None for no normalisation. Ignored by zoo models, which bring
-            the statistics they were trained with.
+        mean: per channel, in units of [0, 1] images, or None for no normalisation. Ignored by published networks, which
+            bring the statistics they were trained with.
         std: per channel, positive; None exactly where `mean` is.
         pretrained: whether to load the weights that the architecture starts from, if it names any. Say False where
             weights of one's own follow, so that the file need not be there.

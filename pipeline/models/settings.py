@@ -127,5 +127,27 @@ class ZooModel(NetworkSettings):
         return True
 
 
-Architecture = Annotated[PreActResNet18 | ResNet18 | Wrn28x10 | XcitS12 | ZooModel, Field(discriminator="kind")]
+class ShippedResNet18(NetworkSettings):
+    """The CIFAR-10 ResNet-18 that pyautoattack ships as its example; it does not normalise.
+
+    For trying evaluations without training or downloading anything. It was not trained adversarially: with a radius of
+    8/255 no image withstands PGD.
+    """
+
+    module: ClassVar[str] = "pipeline.models.shipped"
+    normalises_itself: ClassVar[bool] = True
+    kind: Literal["shipped_resnet18"] = "shipped_resnet18"
+
+    @property
+    def has_start(self) -> bool:
+        """Always."""
+        return True
+
+
+Architecture = Annotated[
+    PreActResNet18 | ResNet18 | Wrn28x10 | XcitS12 | ZooModel | ShippedResNet18, Field(discriminator="kind")
+]
 """The network of a suite."""
+
+PublishedNetwork = Annotated[ZooModel | ShippedResNet18, Field(discriminator="kind")]
+"""A network with the weights its authors published; it is evaluated, not trained."""

@@ -1,10 +1,9 @@
-"""Models of RobustBench (Croce et al. 2021), and the one trained network that every installation has."""
+"""Models of RobustBench (Croce et al. 2021)."""
 
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from pipeline import paths
 from pipeline.attacks.compat import alias_autoattack
 from pipeline.errors import UserError
 from pipeline.files import whole_file
-from pipeline.models import build_model
 from pipeline.models.foreign import UNREADABLE, read_state, reason
-from pipeline.models.settings import ResNet18, ZooModel
+from pipeline.models.settings import ZooModel
 
 THREAT_MODEL = "Linf"
 CLASSES = {"cifar10": 10, "cifar100": 100}
@@ -72,19 +70,6 @@ def load_start(network: nn.Module, settings: ZooModel) -> None:
             f"{file} does not hold the weights of RobustBench's {settings.name} ({settings.dataset}): {reason(error)}. "
             f"Delete it and fetch it anew from {entry.url}."
         ) from None
-
-
-def load_shipped_checkpoint() -> nn.Module:
-    """The adversarially trained CIFAR-10 ResNet-18 that pyautoattack ships as its example, in eval mode, on the CPU.
-
-    It was trained on images in [0, 1] without normalisation. For trying evaluations without training anything.
-    """
-    package = find_spec("pyautoattack")
-    assert package is not None and package.origin is not None
-    path = Path(package.origin).parent / "examples" / "model_test.pt"
-    model = build_model(ResNet18(), num_classes=10, channels=3, mean=None, std=None)
-    model.get_submodule("network").load_state_dict(read_state(path))
-    return model.eval()
 
 
 def _weights_file(settings: ZooModel, entry: _Entry) -> Path:

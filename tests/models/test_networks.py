@@ -116,6 +116,32 @@ def test_parameters_and_layers_are_as_many_as_specified(
         assert count(model, nn.Conv2d) == convolutions
 
 
+def preact_parameters(width: int, num_classes: int, channels: int) -> int:
+    """Weights and biases, layer by layer, from the description in the specification."""
+    total, inputs = 9 * channels * width, width
+    for outputs in (width, 2 * width, 4 * width, 8 * width):
+        total += 2 * inputs + 9 * inputs * outputs + 2 * outputs + 9 * outputs**2
+        total += inputs * outputs if inputs != outputs else 0
+        total += 2 * (2 * outputs + 9 * outputs**2)
+        inputs = outputs
+    return total + 2 * inputs + (inputs + 1) * num_classes
+
+
+@pytest.mark.parametrize(("width", "channels"), [(64, 3), (16, 3), (8, 1), (1, 1)])
+def test_a_width_scales_every_layer_of_preact_resnet(width: int, channels: int) -> None:
+    with torch.device("meta"):
+        model = build_model(PreActResNet18(width=width), num_classes=7, channels=channels, mean=None, std=None)
+    assert sum(parameter.numel() for parameter in model.parameters()) == preact_parameters(width, 7, channels)
+
+
+def test_a_width_scales_every_layer_of_resnet() -> None:
+    for width in (64, 16, 1):
+        with torch.device("meta"):
+            model = build_model(ResNet18(width=width), num_classes=7, channels=3, mean=None, std=None)
+        widths = {module.num_features / width for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+        assert widths == {1, 2, 4, 8}
+
+
 @pytest.mark.parametrize("num_classes", [2, 10])
 def test_preact_resnet_at_full_width_gives_one_logit_per_class(num_classes: int) -> None:
     """AF-29."""

@@ -4,7 +4,15 @@ import sys
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.models.settings import Architecture, PreActResNet18, Wrn28x10, XcitS12, ZooModel
+from pipeline.models.settings import (
+    Architecture,
+    PreActResNet18,
+    PublishedNetwork,
+    ShippedResNet18,
+    Wrn28x10,
+    XcitS12,
+    ZooModel,
+)
 
 READ = TypeAdapter(Architecture)
 
@@ -43,5 +51,13 @@ def test_reading_settings_imports_no_heavy_package() -> None:
 
 def test_only_architectures_with_weights_of_others_have_a_start() -> None:
     kinds = [{"kind": "preact_resnet18"}, {"kind": "xcit_s12"}, {"kind": "xcit_s12", "checkpoint": "xcit.pth"}]
-    starts = [READ.validate_python(kind).has_start for kind in [*kinds, {"kind": "zoo", "name": "any"}]]
-    assert starts == [False, False, True, True]
+    kinds += [{"kind": "zoo", "name": "any"}, {"kind": "shipped_resnet18"}]
+    assert [READ.validate_python(kind).has_start for kind in kinds] == [False, False, True, True, True]
+
+
+def test_published_networks_are_those_of_others() -> None:
+    published = TypeAdapter(PublishedNetwork)
+    assert published.validate_python({"kind": "shipped_resnet18"}) == ShippedResNet18()
+    assert published.validate_python({"kind": "zoo", "name": "any"}) == ZooModel(name="any")
+    with pytest.raises(ValidationError, match="does not match any of the expected tags: 'zoo', 'shipped_resnet18'"):
+        published.validate_python({"kind": "resnet18"})

@@ -1,5 +1,4 @@
 import importlib
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from pipeline.attacks.compat import alias_autoattack
 from pipeline.errors import UserError
 from pipeline.models import build_model
 from pipeline.models.settings import ZooModel
-from pipeline.models.zoo import load_shipped_checkpoint
 from tests.models.toys import is_all_halves, write_halves
 
 IMAGES: dict[str, Any] = {"num_classes": 10, "channels": 3, "mean": (0.5,) * 3, "std": (0.2,) * 3}
@@ -36,24 +34,6 @@ def test_an_installed_autoattack_is_left_alone(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.syspath_prepend(tmp_path)
     alias_autoattack()
     assert "autoattack" not in sys.modules
-
-
-def test_the_shipped_checkpoint_is_an_unnormalised_resnet18_in_eval_mode() -> None:
-    model = load_shipped_checkpoint()
-    assert not model.training
-    assert [name for name, _ in model.named_children()] == ["network"]
-    assert sum(parameter.numel() for parameter in model.parameters()) == 11_173_962
-    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_the_shipped_checkpoint_computes_what_its_authors_network_computes() -> None:
-    origin = importlib.import_module("pyautoattack").__file__
-    source = Path(str(origin)).parent / "examples" / "resnet.py"
-    authors = runpy.run_path(str(source))["ResNet18"]()
-    authors.load_state_dict(torch.load(source.parent / "model_test.pt", map_location="cpu", weights_only=True))
-    images = torch.rand(4, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(load_shipped_checkpoint()(images), authors.eval()(images), atol=1e-4, rtol=1e-4)
 
 
 def test_a_local_file_is_loaded_without_download_and_without_our_normalisation(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""stages.adopt: a published network becomes a run that evaluations treat like any other."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import paths
+from pipeline.config import PgdEvaluation
+from pipeline.data.canonical import Manifest, Split, save_split
+from pipeline.errors import UserError
+from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
+from pipeline.evidence import read_evidence
+from pipeline.models import build_model
+from pipeline.models.settings import ShippedResNet18, ZooModel
+from pipeline.training.artifacts import RunRecord
+from stages.adopt import adopt, described
+from stages.adopt import main as adopt_stage
+from stages.evaluate import main as evaluate_stage
+
+PARAMS = """
+methods: {}
+zoo:
+  shipped: {label: Shipped, architecture: {kind: shipped_resnet18}}
+suites:
+  tiny:
+    title: Tiny
+    data: {source: {kind: digits}}
+    architecture: {kind: preact_resnet18, width: 2}
+    threat: {epsilon: 8/255, step_size: 2/255}
+    evaluation:
+      pgd: {steps: [2], step_size: 2/255}
+"""
+RUNS = """
+active: {tiny: }
+adoptions: {tiny-shipped-s0: {suite: tiny, method: shipped, seed: 0}}
+runs: {tiny-shipped-s0: {suite: tiny, method: shipped, seed: 0}}
+"""
+NAMES = tuple(f"class {number}" for number in range(10))
+LABELS = torch.arange(10)
+IMAGES = torch.randint(256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+RUN = Path("runs/tiny/s0/shipped")
+ADOPTED = paths.FINGERPRINTS / "adopt" / "tiny" / "shipped"
+
+
+def manifest(classes: int = 10) -> Manifest:
+    return Manifest(
+        dataset="tiny",
+        source={"kind": "digits"},
+        class_names=NAMES[:classes],
+        image_shape=(3, 8, 8),
+        counts={},
+        sha256={"test": "0"},
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+    )
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project with test images, fingerprints, and a published network among its runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEVICE", "cpu")
+    Path("params.yaml").write_text(PARAMS)
+    Path("runs.yaml").write_text(RUNS)
+    Path("own.yaml").write_text("active: {}\n")
+    for path in (ADOPTED, paths.FINGERPRINTS / "pgd" / "tiny"):
+        path.parent.mkdir(parents=True)
+        path.write_text("code")
+    paths.dataset("tiny").mkdir(parents=True)
+    manifest().save(paths.dataset("tiny"))
+    save_split(paths.dataset("tiny") / "test.safetensors", Split(IMAGES, LABELS, NAMES))
+
+
+def test_an_adopted_network_is_evaluated_as_it_was_published() -> None:
+    adopt_stage("tiny", "shipped", 0)
+    evaluate_stage("pgd", "tiny", "shipped", 0)
+    rows, _ = read_evidence(Path("results/tiny/s0/pgd/shipped.parquet"))
+    original = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None)
+    protocol = PgdEvaluation(steps=(2,), step_size=2 / 255)
+    expected = evaluate_model("pgd", original, EvaluationSet(IMAGES, LABELS, NAMES), protocol, epsilon=8 / 255)
+    for column in ("clean", "adversarial"):
+        assert rows[column].tolist() == expected[column].tolist()
+    assert set(rows["weights"]) == {"last"}
+
+
+def test_an_adopted_network_leaves_what_a_training_leaves() -> None:
+    adopt_stage("tiny", "shipped", 0)
+    record = RunRecord.load(RUN)
+    assert (record.suite, record.method, record.seed, record.epochs) == ("tiny", "shipped", 0, 0)
+    assert (record.class_names, record.image_shape, record.statistics) == (NAMES, (3, 8, 8), None)
+    assert record.settings == {"architecture": {"kind": "shipped_resnet18"}}
+    assert record.data == manifest().digest
+    assert record.fingerprint == hashlib.sha256(b"code").hexdigest()[:16]
+    assert [name for name, weights in record.weights.items() if weights.present] == ["last"]
+    assert record.weights["last"].sha256 == hashlib.sha256((RUN / "last.safetensors").read_bytes()).hexdigest()
+    assert record.weights["ema"].reason == "the network was published with one set of weights"
+    assert (RUN / "history.csv").read_text() == "epoch\n"
+
+
+def test_where_the_weights_lay_is_not_part_of_the_record() -> None:
+    architecture = ZooModel(name="Rice2020Overfitting", path=Path("weights/rice.pt"))
+    record = described(architecture, manifest(), "tiny", "shipped", 0)
+    assert record.architecture == ZooModel(name="Rice2020Overfitting")
+
+
+def test_a_network_for_other_classes_is_refused_and_leaves_nothing() -> None:
+    architecture = ShippedResNet18()
+    record = described(architecture, manifest(classes=7), "tiny", "shipped", 0)
+    with pytest.raises(UserError, match="the data has 7 classes and 3 channels"):
+        adopt(RUN, architecture, record)
+    assert not RUN.exists()
+
+
+def test_a_missing_fingerprint_says_how_to_write_it() -> None:
+    ADOPTED.unlink()
+    with pytest.raises(UserError) as caught:
+        adopt_stage("tiny", "shipped", 0)
+    assert str(caught.value) == (
+        "There is no fingerprints/adopt/tiny/shipped. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+    )
