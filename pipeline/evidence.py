@@ -7,11 +7,11 @@ the test set gives: a (weights, attack) of an attack's evidence, a (weights, cor
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 from pydantic import ValidationError, field_validator
@@ -19,6 +19,9 @@ from pydantic import ValidationError, field_validator
 from pipeline.errors import UserError
 from pipeline.files import whole_file
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a second to import, which evaluations need not spend
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _ORIGIN = b"origin"
@@ -92,7 +95,7 @@ class Origin(Settings):
 
 def attack_rows(
     weights: str, attack: str, index: ArrayLike, labels: ArrayLike, clean: ArrayLike, adversarial: ArrayLike
-) -> pd.DataFrame:
+) -> pa.Table:
     """The rows of one block of an attack's evidence, from arrays or CPU tensors, one entry per image.
 
     Args:
@@ -103,16 +106,16 @@ def attack_rows(
         clean: predicted class of the image as it is.
         adversarial: predicted class of the attacked image.
     """
-    return pd.DataFrame(
-        {
-            "weights": _constant(weights, len(np.asarray(index))),
-            "attack": _constant(attack, len(np.asarray(index))),
-            "index": _integers(index, "int32"),
-            "label": _integers(labels, "int16"),
-            "clean": _integers(clean, "int16"),
-            "adversarial": _integers(adversarial, "int16"),
-        }
-    )
+    count = len(np.asarray(index))
+    columns = [
+        _constant(weights, count),
+        _constant(attack, count),
+        _integers(index, "int32"),
+        _integers(labels, "int16"),
+        _integers(clean, "int16"),
+        _integers(adversarial, "int16"),
+    ]
+    return pa.table(columns, schema=_ATTACK_SCHEMA)
 
 
 def corruption_rows(
@@ -122,7 +125,7 @@ def corruption_rows(
     index: ArrayLike,
     labels: ArrayLike,
     predictions: ArrayLike,
-) -> pd.DataFrame:
+) -> pa.Table:
     """The rows of one corruption, from arrays or CPU tensors, one entry per corrupted image.
 
     Args:
@@ -134,40 +137,33 @@ def corruption_rows(
         predictions: predicted classes.
     """
     count = len(np.asarray(index))
-    return pd.DataFrame(
-        {
-            "weights": _constant(weights, count),
-            "corruption": _constant(corruption, count),
-            "severity": np.broadcast_to(_integers(severity, "int8"), (count,)),
-            "index": _integers(index, "int32"),
-            "label": _integers(labels, "int16"),
-            "prediction": _integers(predictions, "int16"),
-        }
-    )
+    columns = [
+        _constant(weights, count),
+        _constant(corruption, count),
+        np.broadcast_to(_integers(severity, "int8"), (count,)),
+        _integers(index, "int32"),
+        _integers(labels, "int16"),
+        _integers(predictions, "int16"),
+    ]
+    return pa.table(columns, schema=_CORRUPTION_SCHEMA)
 
 
-def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames of the same columns below one another; names stay categories, which `pandas.concat` would undo."""
-    columns = {}
-    for name, dtype in frames[0].dtypes.items():
-        parts = [pd.Series(frame[name]) for frame in frames]
-        is_name = isinstance(dtype, pd.CategoricalDtype)
-        columns[name] = pd.api.types.union_categoricals(parts) if is_name else np.concatenate(parts)
-    return pd.DataFrame(columns)
+def stacked(tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of the same columns below one another."""
+    return pa.concat_tables(tables).unify_dictionaries()
 
 
-def write_evidence(path: Path, frame: pd.DataFrame, origin: Origin) -> None:
+def write_evidence(path: Path, rows: pa.Table, origin: Origin) -> None:
     """Writes rows and origin as one Parquet file, whole or not at all."""
-    assert list(frame.columns) == origin.columns.names, f"columns {list(frame.columns)}, not {origin.columns.names}"
-    problem = next(_problems(frame, origin), None)
+    assert rows.schema.equals(origin.columns), f"columns {rows.schema}, not {origin.columns}"
+    problem = next(_problems(rows, origin), None)
     assert problem is None, problem
-    schema = origin.columns.with_metadata({_ORIGIN: origin.model_dump_json().encode()})
-    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(schema.metadata)
+    described = rows.combine_chunks().replace_schema_metadata({_ORIGIN: origin.model_dump_json().encode()})
     with whole_file(path) as beside:
-        pq.write_table(table, beside, compression="zstd")
+        pq.write_table(described, beside, compression="zstd")
 
 
-def read_evidence(path: Path) -> tuple[pd.DataFrame, Origin]:
+def read_evidence(path: Path) -> "tuple[pd.DataFrame, Origin]":
     """Reads what `write_evidence` wrote, and checks it.
 
     Raises:
@@ -181,17 +177,33 @@ def read_evidence(path: Path) -> tuple[pd.DataFrame, Origin]:
         ) from None
     except (pa.ArrowInvalid, OSError) as error:
         _refuse(path, f"it cannot be read as Parquet ({' '.join(str(error).split())})")
-    origin = _origin(path, table)
+    origin = _origin(path, table.schema)
     if problem := next(_schema_problems(table, origin), None):
         _refuse(path, problem)
-    frame = table.to_pandas()
-    if problem := next(_problems(frame, origin), None):
+    if problem := next(_problems(table, origin), None):
         _refuse(path, problem)
-    return frame, origin
+    return table.to_pandas(), origin
 
 
-def _constant(name: str, count: int) -> pd.Categorical:
-    return pd.Categorical.from_codes(np.zeros(count, dtype="int8"), categories=[name])
+def read_origin(path: Path) -> Origin:
+    """The origin alone, without reading the rows.
+
+    Raises:
+        UserError: the file is missing or no evidence.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no evidence {path}. Evaluate the run first: `dvc repro` makes what is missing."
+        ) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        _refuse(path, f"it cannot be read as Parquet ({' '.join(str(error).split())})")
+    return _origin(path, schema)
+
+
+def _constant(name: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(count, dtype="int32"), [name])
 
 
 def _integers(values: ArrayLike | int, dtype: str) -> np.ndarray:
@@ -208,8 +220,8 @@ def _refuse(path: Path, problem: str) -> NoReturn:
     )
 
 
-def _origin(path: Path, table: pa.Table) -> Origin:
-    stored = (table.schema.metadata or {}).get(_ORIGIN)
+def _origin(path: Path, schema: pa.Schema) -> Origin:
+    stored = (schema.metadata or {}).get(_ORIGIN)
     if stored is None:
         _refuse(path, "it does not say which run and evaluation it comes from")
     try:
@@ -234,46 +246,48 @@ def _schema_problems(table: pa.Table, origin: Origin) -> Iterator[str]:
             yield f"column {expected.name} is empty in {empty} rows"
 
 
-def _problems(frame: pd.DataFrame, origin: Origin) -> Iterator[str]:
+def _problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
     """What is wrong with rows of the right columns, first what later checks take for granted."""
-    if frame.empty:
+    if not rows.num_rows:
         yield "it has no rows"
         return
-    yield from _value_problems(frame, origin)
-    yield from _name_problems(frame, origin)
-    yield from _image_problems(frame, origin.block_columns)
+    yield from _value_problems(rows, origin)
+    yield from _name_problems(rows, origin)
+    yield from _image_problems(rows, origin.block_columns)
 
 
-def _value_problems(frame: pd.DataFrame, origin: Origin) -> Iterator[str]:
+def _value_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
     last_class = len(origin.class_names) - 1
     ranges = dict.fromkeys(("label", "clean", "adversarial", "prediction"), (0, last_class))
     ranges |= {"severity": (SEVERITIES[0], SEVERITIES[-1]), "index": (0, np.iinfo("int32").max)}
-    for column in frame.columns.intersection(list(ranges)):
-        low, high = ranges[column]
-        outside = frame.loc[~frame[column].between(low, high), column]
+    for name in rows.column_names:
+        if name not in ranges:
+            continue
+        (low, high), values = ranges[name], rows[name].to_numpy()
+        outside = np.flatnonzero((values < low) | (values > high))
         if len(outside):
-            yield f"column {column} must lie between {low} and {high}, but holds {outside.iloc[0]} in row {outside.index[0]}"
+            yield f"column {name} must lie between {low} and {high}, but holds {values[outside[0]]} in row {outside[0]}"
 
 
-def _name_problems(frame: pd.DataFrame, origin: Origin) -> Iterator[str]:
-    held, described = sorted(frame["weights"].unique()), sorted(origin.weights_sha256)
+def _name_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
+    held, described = sorted(_coded(rows["weights"])[1]), sorted(origin.weights_sha256)
     if held != described:
         yield f"its rows are of the weights {', '.join(held)}, but its origin describes {', '.join(described) or 'none'}"
-    if "attack" in frame:
+    if "attack" in rows.column_names:
         pattern = r"pgd[1-9]\d*" if origin.evaluation == "pgd" else origin.evaluation
-        if strange := [name for name in frame["attack"].unique() if not re.fullmatch(pattern, name)]:
+        if strange := [name for name in _coded(rows["attack"])[1] if not re.fullmatch(pattern, name)]:
             yield f"it is evidence of {origin.evaluation}, but holds the attack {strange[0]!r}"
 
 
-def _image_problems(frame: pd.DataFrame, block_columns: list[str]) -> Iterator[str]:
-    image, images = pd.factorize(frame["index"])
-    labels = frame["label"].to_numpy()
+def _image_problems(rows: pa.Table, block_columns: list[str]) -> Iterator[str]:
+    image, images = _coded(rows["index"])
+    labels = rows["label"].to_numpy()
     one_label = np.empty(len(images), dtype=np.int64)
     one_label[image] = labels
     if (differs := labels != one_label[image]).any():
         row = int(np.argmax(differs))
         yield f"image {images[image[row]]} has the label {labels[row]} and also {one_label[image[row]]}"
-    codes, names = zip(*(pd.factorize(frame[column]) for column in block_columns), strict=True)
+    codes, names = zip(*(_coded(rows[column]) for column in block_columns), strict=True)
     shape = tuple(map(len, names))
     block = np.ravel_multi_index(codes, shape)
     count = np.bincount(block * len(images) + image, minlength=int(np.prod(shape)) * len(images))
@@ -282,3 +296,10 @@ def _image_problems(frame: pd.DataFrame, block_columns: list[str]) -> Iterator[s
         title = ", ".join(str(name[code]) for name, code in zip(names, np.unravel_index(at, shape), strict=True))
         times = count.reshape(-1, len(images))[at, which]
         yield f"every image must occur once in ({title}), but image {images[which]} occurs {times} times"
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """A number for the value of every row, and the values so numbered, in the order in which they first occur."""
+    plain = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    encoded = plain.combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy(zero_copy_only=False)

@@ -9,15 +9,19 @@ from pipeline import paths
 from pipeline.aggregation import aggregate, headline, write_table
 from pipeline.console import console, run_stage
 from pipeline.files import whole_file
+from pipeline.tracking import ORIGINS, log_suite, origins
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
     """Aggregates one suite."""
-    table = aggregate(paths.all_evidence(suite))
+    files = paths.all_evidence(suite)
+    table = aggregate(files)
+    table.attrs[ORIGINS] = origins(files)
     write_table(paths.metrics(suite), table)
     with whole_file(paths.headline(suite)) as beside:
         beside.write_text(json.dumps(headline(table), indent=2) + "\n")
     console.print(f"{suite}: {len(table):,} numbers from {table['method'].nunique()} methods in {paths.metrics(suite)}")
+    log_suite(suite, table)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import torch
 import typer
 
@@ -36,11 +36,11 @@ def main(
     record = RunRecord.load(run.directory)
     names, test = present_weights(run, record), images_of(run, record, device)
     origin = described(run, record, evaluation, names, device)
-    frames, remarks = evaluate_sets(run, record, evaluation, names, test)
+    blocks, remarks = evaluate_sets(run, record, evaluation, names, test)
     origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
-    write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(frames), origin)
+    write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(blocks), origin)
     lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}"]
-    lines += [f"  {name}: {summary(frame, test.class_names)}" for name, frame in zip(names, frames, strict=True)]
+    lines += [f"  {name}: {summary(rows, test.class_names)}" for name, rows in zip(names, blocks, strict=True)]
     lines += [f"  {remark}" for remark in remarks]
     # Class names come from outside: square brackets in them are no markup.
     console.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -126,12 +126,12 @@ def data_sha256(suite: str, evaluation: str) -> str:
 
 def evaluate_sets(
     run: Run, record: RunRecord, evaluation: str, names: list[str], test: EvaluationSet
-) -> tuple[list[pd.DataFrame], list[str]]:
+) -> tuple[list[pa.Table], list[str]]:
     """The rows of each weight set, and what the user should know about them."""
     model = record.network().to(memory_format=torch.channels_last).to(test.images.device)
     settings, epsilon = getattr(run.suite.evaluation, evaluation), run.suite.threat.epsilon
     images = len(names) * module_of(evaluation).workload(test, settings)
-    frames: list[pd.DataFrame] = []
+    blocks: list[pa.Table] = []
     remarks: list[str] = []
     with progress(f"{run.key} {evaluation}", images, unit="images") as advance:
         for name in names:
@@ -143,13 +143,13 @@ def evaluate_sets(
             rows = evaluate_model(
                 evaluation, model, test, settings, weights=name, epsilon=epsilon, seed=run.seed, watcher=watcher
             )
-            frames.append(rows)
-    return frames, remarks
+            blocks.append(rows)
+    return blocks, remarks
 
 
-def summary(frame: pd.DataFrame, class_names: tuple[str, ...]) -> str:
+def summary(rows: pa.Table, class_names: tuple[str, ...]) -> str:
     """One weight set in a line; of PGD, the longest attack."""
-    columns = {name: frame[name].to_numpy() for name in frame.columns}
+    columns = {name: rows[name].to_numpy() for name in rows.column_names}
     if "corruption" in columns:
         right = columns["prediction"] == columns["label"]
         by_name = {name: right[columns["corruption"] == name].mean() for name in dict.fromkeys(columns["corruption"])}

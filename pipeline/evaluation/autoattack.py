@@ -1,6 +1,6 @@
 """AutoAttack, standard version, on the first images of every class (Croce and Hein 2020; spec 7)."""
 
-import pandas as pd
+import pyarrow as pa
 from torch import nn
 
 from pipeline import seeds
@@ -24,7 +24,7 @@ def evaluate(
     epsilon: float,
     seed: int,
     watcher: Watcher,
-) -> pd.DataFrame:
+) -> pa.Table:
     """One block of rows; see `protocol.evaluate_model`.
 
     Only images that are classified correctly are attacked. The adversarial prediction of an image is that of the first

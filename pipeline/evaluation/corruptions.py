@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 import torch
 from torch import nn
 
@@ -27,13 +27,13 @@ def evaluate(
     epsilon: float,
     seed: int,
     watcher: Watcher,
-) -> pd.DataFrame:
+) -> pa.Table:
     """One block of rows for each corruption and severity; see `protocol.evaluate_model`. Nothing is attacked.
 
     Raises:
         UserError: there is no corrupted test set, or it was made from other test images.
     """
-    frames = []
+    tables = []
     for name in corruption_names(_directory(test)):
         corrupted = load_corruption(_directory(test), name)
         labels = test.labels.cpu().repeat(len(SEVERITIES))
@@ -49,8 +49,8 @@ def evaluate(
             lambda by, name=name: watcher.advance(by, name),
         ).cpu()
         index = torch.arange(len(test)).repeat(len(SEVERITIES))
-        frames.append(corruption_rows(weights, name, corrupted.severities, index, labels, predictions))
-    return stacked(frames)
+        tables.append(corruption_rows(weights, name, corrupted.severities, index, labels, predictions))
+    return stacked(tables)
 
 
 def _directory(test: EvaluationSet) -> Path:

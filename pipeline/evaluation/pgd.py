@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
+import pyarrow as pa
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ def evaluate(
     epsilon: float,
     seed: int,
     watcher: Watcher,
-) -> pd.DataFrame:
+) -> pa.Table:
     """One block of rows for each number of steps; see `protocol.evaluate_model`.
 
     The starts do not depend on the batch size, the device or the weight set.

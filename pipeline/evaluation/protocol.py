@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import pandas as pd
+import pyarrow as pa
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
@@ -81,7 +81,7 @@ class Evaluation(Protocol):
         epsilon: float,
         seed: int,
         watcher: Watcher,
-    ) -> pd.DataFrame:
+    ) -> pa.Table:
         """The rows of evidence of one weight set; the model is frozen and in eval mode."""
         ...
 
@@ -101,7 +101,7 @@ def evaluate_model(
     epsilon: float,
     seed: int = 0,
     watcher: Watcher | None = None,
-) -> pd.DataFrame:
+) -> pa.Table:
     """Evaluates one model, wherever it comes from (spec 7); gives its rows of evidence.
 
     Args:

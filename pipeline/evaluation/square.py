@@ -1,6 +1,6 @@
 """The Square attack alone, on the first images of every class (Andriushchenko et al. 2020; spec 7)."""
 
-import pandas as pd
+import pyarrow as pa
 from torch import nn
 
 from pipeline import seeds
@@ -24,7 +24,7 @@ def evaluate(
     epsilon: float,
     seed: int,
     watcher: Watcher,
-) -> pd.DataFrame:
+) -> pa.Table:
     """One block of rows; see `protocol.evaluate_model`.
 
     Only images that are classified correctly are attacked. Where the attack fails, the adversarial prediction is the

@@ -4,30 +4,18 @@ One MLflow run per (run, weights), one experiment per suite. Importing this pack
 """
 
 from pipeline.tracking.live import LiveTracker
-from pipeline.tracking.projection import Training, evaluation_metrics, trainings, unique_names
-from pipeline.tracking.store import (
-    RUNS,
-    Counts,
-    Tracker,
-    TrackingError,
-    log_suite,
-    log_training,
-    tracking_uri,
-    without_password,
-)
+from pipeline.tracking.projection import ORIGINS, RUNS, TrackedTraining, origins, trainings
+from pipeline.tracking.store import Tracker, log_suite, tracking_uri, without_password
 
 __all__ = [
+    "ORIGINS",
     "RUNS",
-    "Counts",
     "LiveTracker",
+    "TrackedTraining",
     "Tracker",
-    "TrackingError",
-    "Training",
-    "evaluation_metrics",
     "log_suite",
-    "log_training",
+    "origins",
     "tracking_uri",
     "trainings",
-    "unique_names",
     "without_password",
 ]

@@ -1,4 +1,4 @@
-"""From artifacts to what MLflow should hold of them: tags, parameters, curves and evaluation metrics. Knows no MLflow."""
+"""From artifacts to what MLflow shows of them: tags, parameters, curves and evaluation metrics. Knows no MLflow."""
 
 import csv
 import hashlib
@@ -6,11 +6,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,78 +17,57 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+RUNS = Path("runs")
 RECORD, HISTORY = "run.json", "history.csv"
 EPOCH = "epoch"
-"""The column that numbers the epochs. As a metric it tells how far the curves of an MLflow run reach."""
+ORIGINS = "origins"
+"""The attribute of a tidy table that says which weights its numbers are of (`origins`)."""
 
 WITH_INTERVAL = ("overall_accuracy", "worst_class_accuracy")
 """Metrics whose confidence interval is logged as well."""
 
-_KNOWN_AFTERWARDS = ("weights", "seconds", "peak_memory")
 _LONGEST_NAME = 80
 
 Epoch = Mapping[str, float]
 """The numbers of one epoch, `epoch` among them."""
 
+RunKey = tuple[str, str, str]
+"""Method, seed and weights: what tells the MLflow runs of a suite apart."""
 
-class _Weights(BaseModel):
+
+class Weights(BaseModel):
+    """One weight set, as run.json describes it."""
+
     present: bool
+    sha256: str = ""
 
 
-class _Record(BaseModel):
-    """The part of run.json that is shown. Tolerates other keys: an older training can still be looked at."""
-
-    suite: str
-    method: str
-    seed: int
-    settings: dict[str, Any] = {}
-    fingerprint: str = ""
-    data: str = ""
-    commit: str = ""
-    versions: dict[str, str] = {}
-    device: str = ""
-    seconds: float = 0.0
-    weights: dict[str, _Weights] = {}
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training as MLflow shows it.
+class TrackedTraining(BaseModel, frozen=True):
+    """One training as MLflow shows it: a part of run.json, and the curves. Other keys of run.json are let pass.
 
     Attributes:
-        tags, params: of the MLflow runs of all its weight sets.
-        epochs: the rows of history.csv, numeric cells only.
-        origin: hash of everything that decides the training; known before it begins.
-        digest: hash of what it left; empty while it runs.
-        present, absent: the weight sets that there are, and those that there are not.
+        curves: the rows of history.csv.
         started: in milliseconds since 1970.
-        seconds: how long it took.
+        digest: hash of run.json and history.csv; empty while the training runs.
     """
 
     suite: str
     method: str
     seed: int
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    epochs: Sequence[Epoch]
-    origin: str
-    digest: str
-    present: tuple[str, ...]
-    absent: tuple[str, ...]
-    started: int
+    settings: dict[str, Any]
+    fingerprint: str
+    data: str
+    commit: str
+    versions: dict[str, str]
+    device: str
     seconds: float
-
-    @property
-    def run(self) -> str:
-        """The tag that the MLflow runs of this training share; free of quotes, which MLflow's search cannot escape."""
-        return quote(f"{self.suite}/{self.method}/s{self.seed}")
-
-    def name(self, weights: str) -> str:
-        """How MLflow calls the run of a weight set; the suite is the experiment's name."""
-        return f"{self.method}-s{self.seed} ({weights})"
+    weights: dict[str, Weights]
+    curves: tuple[dict[str, float], ...] = ()
+    started: int = 0
+    digest: str = ""
 
     @classmethod
-    def read(cls, directory: Path) -> "Training":
+    def read(cls, directory: Path) -> "TrackedTraining":
         """A finished training, from its directory.
 
         Raises:
@@ -98,90 +75,112 @@ class Training:
         """
         path = directory / RECORD
         try:
-            contents = [(directory / name).read_bytes() for name in (RECORD, HISTORY)]
-            epochs = list(_epochs(contents[1].decode()))
-            digest = _digest(b"".join(contents))
-            started = path.stat().st_mtime
-            return cls._of(json.loads(contents[0]), epochs=epochs, digest=digest, ended=started)
+            record, history = (file.read_bytes() for file in (path, directory / HISTORY))
+            training = cls.model_validate(json.loads(record) | {"curves": tuple(_epochs(history.decode()))})
         except FileNotFoundError as error:
             raise UserError(
                 f"There is no finished training in {directory} ({Path(error.filename).name} is missing). "
                 "Train it with `dvc repro`."
             ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise _unreadable(directory, f"{RECORD}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        except ValueError as error:
-            raise _unreadable(directory, str(error)) from None
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{directory} is not what a training of this version leaves ({_reason(error)}). "
+                "Delete it and train the run again with `dvc repro`."
+            ) from None
+        started = round(1000 * (path.stat().st_mtime - training.seconds))
+        return training.model_copy(update={"started": started, "digest": _digest(record + history)})
 
-    @classmethod
-    def begun(cls, record: Mapping[str, Any], at: float) -> "Training":
-        """A training that runs, from the content of its future run.json; `at` is in seconds since 1970."""
-        return cls._of({**record, "weights": {}, "seconds": 0.0}, epochs=[], digest="", ended=at)
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the MLflow runs of all weight sets are found by."""
+        named = ("suite", "method", "seed", "commit", "fingerprint", "data", "device")
+        return {name: str(getattr(self, name)) for name in named}
 
-    @classmethod
-    def _of(cls, content: Any, *, epochs: Sequence[Epoch], digest: str, ended: float) -> "Training":
-        record = _Record.model_validate(content)
-        decided = {key: value for key, value in content.items() if key not in (*_KNOWN_AFTERWARDS, "commit")}
-        shown = ("suite", "method", "seed", "commit", "fingerprint", "data", "device")
-        versions = {f"versions.{package}": version for package, version in record.versions.items()}
-        return cls(
-            suite=record.suite,
-            method=record.method,
-            seed=record.seed,
-            tags={name: str(getattr(record, name)) for name in shown},
-            params={_fit(name): value for name, value in _flat({**record.settings, **versions})},
-            epochs=epochs,
-            origin=_digest(json.dumps(decided, sort_keys=True).encode()),
-            digest=digest,
-            present=tuple(name for name, weights in record.weights.items() if weights.present),
-            absent=tuple(name for name, weights in record.weights.items() if not weights.present),
-            started=round(1000 * (ended - record.seconds)),
-            seconds=record.seconds,
-        )
+    @property
+    def params(self) -> dict[str, str]:
+        """Every number that decided the training, as `recipe.batch_size`, and the versions it ran with."""
+        return dict(_flat({**self.settings, "versions": self.versions}))
+
+    @property
+    def present(self) -> list[str]:
+        """The weight sets that the training left."""
+        return [name for name, weights in self.weights.items() if weights.present]
+
+    def key(self, weights: str) -> RunKey:
+        """Which MLflow run of the suite shows these weights."""
+        return self.method, str(self.seed), weights
 
 
-def trainings(root: Path) -> list[Training]:
-    """Every finished training under `runs/<suite>`, in the order of seeds and methods.
+def trainings(suite: str) -> list[TrackedTraining]:
+    """Every finished training of a suite, in the order of seeds and methods.
 
     Raises:
         UserError: a directory is not what a training leaves.
     """
     # A name with a leading dot is a directory that is being written.
-    directories = sorted(path.parent for path in root.glob(f"s*/*/{RECORD}") if not path.parent.name.startswith("."))
-    return [Training.read(directory) for directory in directories]
+    directories = sorted(path.parent for path in RUNS.glob(f"{suite}/s*/[!.]*/{RECORD}"))
+    return [TrackedTraining.read(directory) for directory in directories]
 
 
-def curves(epochs: Sequence[Epoch], *, started: int, after: float) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """Number, time and metrics of every epoch later than epoch `after`.
-
-    The time is `started` plus the seconds of all epochs so far, in milliseconds: logging an epoch twice repeats itself.
-    """
+def points(epochs: Sequence[Epoch], *, started: int) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """Number, time and finite metrics of every epoch; the time is `started` plus the seconds of all so far, in ms."""
     elapsed = accumulate(epoch.get("seconds", 0.0) for epoch in epochs)
     for epoch, seconds in zip(epochs, elapsed, strict=True):
-        if epoch[EPOCH] > after:
-            values = {_fit(name): value for name, value in epoch.items()}
-            yield int(epoch[EPOCH]), started + round(1000 * seconds), values
+        values = {name: value for name, value in epoch.items() if name != EPOCH and math.isfinite(value)}
+        yield int(epoch[EPOCH]), started + round(1000 * seconds), values
 
 
-def evaluation_metrics(table: "pd.DataFrame") -> dict[tuple[str, int, str], dict[str, float]]:
-    """The metrics of every (method, seed, weights) in the tidy table of one suite, by the keys they have in MLflow.
+def origins(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Which weights every file of evidence is of, and the commit it was evaluated at; reads no rows.
 
-    `pgd10/overall_accuracy`, `pgd10/overall_accuracy/low`, `pgd10/class_accuracy/cat`, `corruption/fog/overall_accuracy`.
-    Single classes under single corruptions are left out: they are thousands, and the tidy table has them. Undefined values
-    are left out, too.
+    A tidy table keeps this as its attribute `ORIGINS`, so that its numbers are never shown beside other weights.
     """
-    names = {column: unique_names(table[column].unique()) for column in ("corruption", "class_name")}
-    metrics: dict[tuple[str, int, str], dict[str, float]] = {}
-    for row in table[(table["corruption"] == "") | (table["class_name"] == "")].to_dict("records"):
-        corruption, class_name = (names[column][row[column]] for column in ("corruption", "class_name"))
-        key = "/".join(part for part in (row["evaluation"], corruption, row["metric"], class_name) if part)
+    from pipeline.evidence import read_origin
+
+    wanted = {"method", "seed", "evaluation", "commit", "weights_sha256"}
+    return [read_origin(path).model_dump(include=wanted) for path in files]
+
+
+def evaluation_tags(table: "pd.DataFrame", training: TrackedTraining, weights: str) -> dict[str, str] | None:
+    """The commit of every evaluation, as `commit.pgd`; None if the table has numbers of other weights than these."""
+    ours = [
+        origin
+        for origin in table.attrs.get(ORIGINS, ())
+        if (origin["method"], origin["seed"]) == (training.method, training.seed)
+        and weights in origin["weights_sha256"]
+    ]
+    if any(origin["weights_sha256"][weights] != training.weights[weights].sha256 for origin in ours):
+        return None
+    return {f"commit.{origin['evaluation']}": origin["commit"] for origin in ours}
+
+
+def evaluation_metrics(table: "pd.DataFrame") -> dict[RunKey, dict[str, float]]:
+    """The metrics of every weight set in the tidy table of one suite, by the keys they have in MLflow.
+
+    `pgd10/overall_accuracy`, its interval `pgd10/overall_accuracy_low` and `_high`, `pgd10/class_accuracy/cat`, and
+    `corruption/overall_accuracy` (the mean over all corruptions) beside `corruption/overall_accuracy/fog`. MLflow draws one
+    section of charts for what shares everything before the last slash. Single classes under single corruptions are left
+    out: they are thousands, and the tidy table has them. Undefined values are left out, too.
+    """
+    from pipeline.aggregation import MEAN
+
+    classes = unique_names(table["class_name"].unique())
+    metrics: dict[RunKey, dict[str, float]] = {}
+    for row in table.loc[(table["corruption"] == "") | (table["class_name"] == "")].to_dict("records"):
+        detail = classes[row["class_name"]] or row["corruption"].removeprefix(MEAN)
+        key = "/".join(part for part in (row["evaluation"], row["metric"], detail) if part)
         values = {key: row["value"]}
-        if row["metric"] in WITH_INTERVAL:
-            values |= {f"{key}/low": row["low"], f"{key}/high": row["high"]}
-        found = metrics.setdefault((row["method"], row["seed"], row["weights"]), {})
-        found |= {key: float(value) for key, value in values.items() if math.isfinite(value)}
+        if row["metric"] in WITH_INTERVAL and not detail:
+            values |= {f"{key}_low": row["low"], f"{key}_high": row["high"]}
+        found = metrics.setdefault((row["method"], str(row["seed"]), row["weights"]), {})
+        found |= {name: float(value) for name, value in values.items() if math.isfinite(value)}
     return metrics
+
+
+def accuracies(metrics: Mapping[RunKey, Mapping[str, float]]) -> list[str]:
+    """The keys of what a table of results shows: overall and worst-class accuracy of every evaluation."""
+    keys = dict.fromkeys(key for values in metrics.values() for key in values)
+    return [key for key in keys if key.endswith(WITH_INTERVAL)]
 
 
 def unique_names(names: Iterable[str]) -> dict[str, str]:
@@ -195,11 +194,6 @@ def unique_names(names: Iterable[str]) -> dict[str, str]:
     return taken
 
 
-def digest_of(metrics: Mapping[str, float]) -> str:
-    """A hash of metrics, whatever their order."""
-    return _digest(json.dumps(metrics, sort_keys=True).encode())
-
-
 def _fit(text: str) -> str:
     """One part of a key: letters, digits, `_`, `-`, `.` and inner spaces, which every MLflow store takes."""
     fit = re.sub(r"[^\w\-. ]", "_", text)[:_LONGEST_NAME].strip()
@@ -207,19 +201,12 @@ def _fit(text: str) -> str:
     return fit if fit.strip(".") else "_" * max(len(fit), 1)
 
 
-def _unreadable(directory: Path, reason: str) -> UserError:
-    return UserError(
-        f"{directory} is not what a training of this version leaves ({reason}). "
-        "Delete it and train the run again with `dvc repro`."
-    )
-
-
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as `recipe.batch_size` and the value as text; lists as JSON."""
+    """Nested settings as `recipe.batch_size` and the value as text, lists as JSON; what is not set is left out."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
@@ -228,7 +215,14 @@ def _epochs(text: str) -> Iterator[dict[str, float]]:
         values = {name: float(cell) for name, cell in row.items() if cell}
         if EPOCH not in values:
             raise ValueError(f"{HISTORY}: a row has no {EPOCH}")
-        yield {name: value for name, value in values.items() if math.isfinite(value)}
+        yield values
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{RECORD}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _digest(content: bytes) -> str:

@@ -79,7 +79,9 @@ def test_an_adopted_network_is_evaluated_as_it_was_published() -> None:
     rows, _ = read_evidence(Path("results/tiny/s0/pgd/shipped.parquet"))
     original = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None)
     protocol = PgdEvaluation(steps=(2,), step_size=2 / 255)
-    expected = evaluate_model("pgd", original, EvaluationSet(IMAGES, LABELS, NAMES), protocol, epsilon=8 / 255)
+    expected = evaluate_model(
+        "pgd", original, EvaluationSet(IMAGES, LABELS, NAMES), protocol, epsilon=8 / 255
+    ).to_pandas()
     for column in ("clean", "adversarial"):
         assert rows[column].tolist() == expected[column].tolist()
     assert set(rows["weights"]) == {"last"}

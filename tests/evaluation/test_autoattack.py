@@ -40,7 +40,7 @@ def driven(classes: int, protocol: AutoAttackEvaluation, attacks: list[str]) -> 
 def test_autoattack_leaves_the_predictions_of_the_package_s_own_driver() -> None:
     protocol = AutoAttackEvaluation(iterations=12, queries=60, batch_size=16)
     expected = driven(5, protocol, ["apgd-ce", "apgd-t", "fab-t", "square"])
-    rows = evaluate_model("autoattack", tiny_model(), tiny_set(), protocol, epsilon=EPSILON)
+    rows = evaluate_model("autoattack", tiny_model(), tiny_set(), protocol, epsilon=EPSILON).to_pandas()
     assert rows["adversarial"].tolist() == expected
     clean, robust = (rows[name].to_numpy() == rows["label"].to_numpy() for name in ("clean", "adversarial"))
     assert 40 > clean.sum() > robust.sum() > 5
@@ -73,7 +73,9 @@ def test_with_few_classes_autoattack_runs_without_the_attack_whose_loss_needs_fo
     ledger, protocol = Ledger(), AutoAttackEvaluation(iterations=12, queries=20, batch_size=64)
     expected = driven(classes, protocol, ["apgd-ce", "fab-t", "square"])
     test = tiny_set(classes=classes)
-    rows = evaluate_model("autoattack", tiny_model(classes), test, protocol, epsilon=EPSILON, watcher=ledger.watcher)
+    rows = evaluate_model(
+        "autoattack", tiny_model(classes), test, protocol, epsilon=EPSILON, watcher=ledger.watcher
+    ).to_pandas()
     assert rows["adversarial"].tolist() == expected
     assert ledger.remarks == [
         f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {classes}."
@@ -88,7 +90,9 @@ def test_square_breaks_what_the_package_s_own_attack_breaks() -> None:
         model, n_queries=60, eps=EPSILON, p_init=0.8, seed=seeds.derived(3, "evaluation.square"), resc_schedule=False
     )
     predictions[right] = model(attack.perturb(images[right], test.labels[right])).argmax(dim=1)
-    rows = evaluate_model("square", tiny_model(), test, SquareEvaluation(queries=60), epsilon=EPSILON, seed=3)
+    rows = evaluate_model(
+        "square", tiny_model(), test, SquareEvaluation(queries=60), epsilon=EPSILON, seed=3
+    ).to_pandas()
     assert rows["adversarial"].tolist() == predictions.tolist()
     assert 5 < (predictions == test.labels).sum() < right.sum()
     assert set(rows["attack"]) == {"square"}
@@ -110,7 +114,7 @@ def test_only_some_images_of_every_class_are_attacked_if_so_asked() -> None:
         ("autoattack", BUDGET.model_copy(update={"images": 10})),
         ("square", SquareEvaluation(images=10, queries=5)),
     ):
-        rows = evaluate_model(name, tiny_model(), test, protocol, epsilon=EPSILON)
+        rows = evaluate_model(name, tiny_model(), test, protocol, epsilon=EPSILON).to_pandas()
         assert rows["index"].tolist() == [0, 1, 8, 9, 16, 17, 24, 25, 32, 33]
         assert rows["label"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
@@ -128,7 +132,7 @@ def test_evaluating_changes_neither_the_model_nor_the_random_state() -> None:
     model = tiny_model().train()
     before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
     first, second = (
-        evaluate_model("autoattack", model, tiny_set(), BUDGET, epsilon=EPSILON)["adversarial"].tolist()
+        evaluate_model("autoattack", model, tiny_set(), BUDGET, epsilon=EPSILON)["adversarial"].to_pylist()
         for _ in range(2)
     )
     assert first == second

@@ -40,7 +40,7 @@ def corrupted_set(directory: Path) -> EvaluationSet:
 def test_every_image_is_classified_under_every_corruption_and_severity(tmp_path: Path) -> None:
     test = corrupted_set(tmp_path)
     images = write_corrupted(tmp_path, test)
-    rows = evaluate_model("corruptions", tiny_model(), test, PROTOCOL, weights="fawa", epsilon=EPSILON)
+    rows = evaluate_model("corruptions", tiny_model(), test, PROTOCOL, weights="fawa", epsilon=EPSILON).to_pandas()
     model = tiny_model().eval()
     assert len(rows) == 100
     assert set(rows["weights"]) == {"fawa"}

@@ -19,7 +19,7 @@ def settings(*steps: int, restarts: int = 1, batch_size: int = 512) -> PgdEvalua
 
 def attacked(protocol: PgdEvaluation, *, epsilon: float = EPSILON, seed: int = 0) -> dict[str, list[int]]:
     """The adversarial predictions of the tiny model, by the name of the attack."""
-    rows = evaluate_model("pgd", tiny_model(), tiny_set(), protocol, epsilon=epsilon, seed=seed)
+    rows = evaluate_model("pgd", tiny_model(), tiny_set(), protocol, epsilon=epsilon, seed=seed).to_pandas()
     return {str(name): group["adversarial"].tolist() for name, group in rows.groupby("attack", observed=True)}
 
 
@@ -59,7 +59,7 @@ def test_an_image_counts_as_robust_if_it_withstands_every_restart() -> None:
 
 def test_rows_come_in_blocks_of_ascending_steps_in_the_order_of_the_test_set() -> None:
     test = tiny_set(7)
-    rows = evaluate_model("pgd", tiny_model(), test, settings(3, 1, 3), weights="ema", epsilon=EPSILON)
+    rows = evaluate_model("pgd", tiny_model(), test, settings(3, 1, 3), weights="ema", epsilon=EPSILON).to_pandas()
     assert rows["attack"].tolist() == ["pgd1"] * 7 + ["pgd3"] * 7
     assert rows["index"].tolist() == list(range(7)) * 2
     assert rows["label"].tolist() == test.labels.tolist() * 2
