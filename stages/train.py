@@ -51,6 +51,8 @@ def main(
     identity = f"{record.fingerprint}/{record.data}/{seed}"
     if load_resumable(resume, state, identity):
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
+    for caution in run.method.cautions(run.recipe.epochs):
+        console.print(f"{run.key}: {caution}", markup=False)
     began = time.perf_counter()
     with LiveTracker(record.model_dump(mode="json")) as live:
         run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Images
@@ -32,29 +32,43 @@ class BoundaryObserver:
 
 
 class BalanceAdversarialTraining(Objective):
-    """BAT.
+    r"""Balance adversarial training (BAT) trains on two boundary points per image and evens out the classes it is drawn to.
 
-        x_c = last correct iterate, x_a = first wrong iterate of the TRADES attack (x_c = x_a = x_T if none is wrong)
-        L = CE(x_c, y) + beta KL(p(x) || p(x_a)) + a_u [U(x_c) + U(x_a)],    U(z) = KL(p(z) || uniform)
+    Along the TRADES attack, $x^c$ is the last iterate before the first wrong prediction, at check $t_1$, and $x^a$ the first
+    wrong one, followed by `overshoot` more; an image that withstands all checks has $x^c = x^a = x^T$. The first point is
+    fitted, the second kept close to the clean prediction, and both, the set $Z$, are pulled towards the uniform distribution
+    (the paper's text has the divergence $U$ the other way round: `uniform_kl`). Gradients flow through all predictions.
 
-    Sun et al. 2023, Algorithm 1 and eq. 9; spec 3.9. Gradients flow through p(x), p(x_c) and p(x_a): three train-mode
-    forwards.
+    $$x^c_i = x^{t_1 - 1}_i, \quad x^a_i = x^{t_1}_i$$
+    $$U(z) = \mathrm{KL}(p(z) \parallel 1/K) = \log K - H(p(z))$$
+    [boundary] $$\mathrm{nat}_i = \mathrm{CE}(x^c_i, y_i), \quad \mathrm{rob}_i = \mathrm{KL}(p(x_i) \parallel p(x^a_i))$$
+    [trades] $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i), \quad \mathrm{rob}_i = \mathrm{KL}(p(x_i) \parallel p(x^T_i))$$
+    [unweighted] $$L = \frac{1}{B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i + a_u \sum_{z \in Z} U(z_i))$$
+
+    Source: Sun et al., Improving Robust Fairness via Balance Adversarial Training, AAAI 2023, arXiv 2209.07534, Algorithm 1
+    (spec 3.9).
 
     Attributes:
-        beta: weight of the divergence, 6 [code].
-        uniform_weight: a_u, 1 [code].
+        beta: $\beta$, weight of the divergence, 6 [code].
+        uniform_weight: $a_u$, 1 [code].
         uniform_kl: `code`: KL(p(z) || uniform) = log K - entropy; `paper`: KL(uniform || p(z)).
         overshoot: after the first wrong prediction keep stepping until that many more wrong checks (code 1, paper 0).
         trajectories: one attack for both points, or as the code two with separate noise: equal in expectation, twice the
             cost.
+        uniform_on: $Z$, the points that are pulled towards the uniform distribution: `last_clean` ($x^c$), `first_wrong`
+            ($x^a$), `attacked` (the end of a TRADES attack that never stops; one more attack). Others than the first two are
+            BAT's ablation, its Table 2, No. 1 to 4.
+        fits: `boundary`: the terms nat and rob are of $x^c$ and $x^a$; `trades`: of the image and its attacked one, as in
+            TRADES (Table 2, No. 6).
     """
 
-    kind: Literal["bat"] = "bat"
-    beta: float = 6.0
-    uniform_weight: float = 1.0
+    beta: NonNegativeFloat = 6.0
+    uniform_weight: NonNegativeFloat = 1.0
     uniform_kl: Literal["code", "paper"] = "code"
     overshoot: NonNegativeInt = 1
     trajectories: Literal["shared", "independent"] = "shared"
+    uniform_on: tuple[Literal["last_clean", "first_wrong", "attacked"], ...] = ("last_clean", "first_wrong")
+    fits: Literal["boundary", "trades"] = "boundary"
 
     has_clean_term: ClassVar[bool] = True
     accepts_targets: ClassVar[bool] = False
@@ -66,11 +80,14 @@ class BalanceAdversarialTraining(Objective):
         return (1.0, self.beta)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
-        """The two boundary points."""
+        """The two boundary points, and where the ablation asks for it the end of an attack that does not stop at them."""
         last_clean, adversarial = self._trajectory(model, batch)
         if self.trajectories == "independent":
             _, adversarial = self._trajectory(model, batch)
-        return Trace(adversarial, last_clean=last_clean)
+        attacked = None
+        if self.fits == "trades" or "attacked" in self.uniform_on:
+            attacked = divergence_ascent(model, batch, self.attack_bn or "eval")
+        return Trace(adversarial, last_clean=last_clean, attacked=attacked)
 
     def _trajectory(self, model: nn.Module, batch: Batch) -> tuple[Images, Images]:
         observer = BoundaryObserver()
@@ -86,15 +103,21 @@ class BalanceAdversarialTraining(Objective):
         return torch.where(observer.crossed.view(-1, 1, 1, 1), observer.last_clean, adversarial), adversarial
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
-        """CE(x_c, y), KL(p(x) || p(x_a)) and the uniform terms."""
-        assert trace.last_clean is not None
-        clean, boundary, adversarial = model(batch.images), model(trace.last_clean), model(trace.adversarial)
-        auxiliary = self.uniform_weight * (self.to_uniform(boundary) + self.to_uniform(adversarial))
+        """CE(x_c, y), KL(p(x) || p(x_a)) and the uniform terms; each point that a term needs has one forward."""
+        points = {"last_clean": trace.last_clean, "first_wrong": trace.adversarial, "attacked": trace.attacked}
+        fitted = ("last_clean", "first_wrong") if self.fits == "boundary" else ("attacked",)
+        clean, logits = model(batch.images), {}
+        for name, images in points.items():
+            if name in fitted or name in self.uniform_on:
+                assert images is not None
+                logits[name] = model(images)
+        robust = logits[fitted[-1]]
+        uniform = [self.to_uniform(logits[name]) for name in self.uniform_on]
         return Terms(
-            clean=cross_entropy(boundary, batch.labels),
-            robust=divergence(clean, adversarial),
-            logits=adversarial,
-            auxiliary=auxiliary,
+            clean=cross_entropy(logits["last_clean"] if self.fits == "boundary" else clean, batch.labels),
+            robust=divergence(clean, robust),
+            logits=robust,
+            auxiliary=self.uniform_weight * torch.stack(uniform).sum(dim=0) if uniform else None,
         )
 
     def to_uniform(self, logits: Logits) -> Float[Tensor, " batch"]:

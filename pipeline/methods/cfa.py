@@ -1,34 +1,36 @@
 """CFA: class-wise calibrated margins and TRADES weights (Wei et al. 2023; spec 3.5). FAWA is in `averaging.py`."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from pipeline.methods.history import ClassHistory
-from pipeline.methods.parts import ClassCoefficients, ClassWeights, Margin, Objective
+from pipeline.methods.parts import ClassCoefficients, ClassWeights, Margin, Objective, begins_too_late
 from pipeline.settings import Real
 
 
 class RobustAccuracyMargin(Margin):
-    """CCM: a class that is already robust gets a larger radius.
+    r"""The calibrated margin of CFA (CCM) gives a class that is already robust a larger radius.
 
-        eps_k(e) = (offset + r_k(e-1)) * eps   for e >= begin_epoch, else eps            CFA; FAIR-TAT eq. 6; spec 3.5
+    $r_k(e)$ is the robust accuracy of class $k$ on the training batches of epoch $e$, under the training attack itself.
+    Before `begin_epoch` all radii are $\varepsilon$.
 
-    r_k is the robust accuracy of class k on the training batches of the epoch before, under the training attack itself.
+    $$\varepsilon_k(e) = (\lambda_1 + r_k(e - 1)) \, \varepsilon$$
+
+    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460 (spec 3.5).
 
     Attributes:
-        offset: lambda_1, 0.5 [FAIR-TAT].
+        offset: $\lambda_1$, 0.5 [FAIR-TAT].
         begin_epoch: first epoch with adapted radii; 1 in the FAIR-TAT driver, 10 in CFA's (spec A13).
         cap: largest factor allowed; none, as published: factors above 1 are intended.
     """
 
-    kind: Literal["robust_accuracy"] = "robust_accuracy"
-    offset: Real = 0.5
+    offset: Annotated[Real, Field(ge=0)] = 0.5
     begin_epoch: NonNegativeInt = 1
-    cap: Real | None = None
+    cap: Annotated[Real, Field(ge=0)] | None = None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -38,6 +40,10 @@ class RobustAccuracyMargin(Margin):
     def scaled(self, scale: float) -> Self:
         """`begin_epoch` multiplied."""
         return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
+
+    def cautions(self, epochs: int) -> list[str]:
+        """Whether the training is too short for `begin_epoch`."""
+        return begins_too_late(self.kind, self.begin_epoch, epochs)
 
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
         """offset + r_k; 1 before `begin_epoch` and for a class never seen."""
@@ -50,18 +56,22 @@ class RobustAccuracyMargin(Margin):
 
 
 class CalibratedWeights(ClassWeights):
-    """CCR: a class that is already robust gets more weight on its robust term.
+    r"""The calibrated regularisation of CFA (CCR) gives a class that is already robust more weight on its robust term.
 
-        q_k = (offset + r_k) beta / (1 + (offset + r_k) beta)    for e >= begin_epoch, else beta / (1 + beta)
-        a_i = (1 - q_k) / B,    b_i = q_k / B                                          CFA, Sec. 4.2; spec 3.5, AF-17
+    $r_k(e)$ is the robust accuracy of class $k$ on the training batches of epoch $e$. Before `begin_epoch`,
+    $q_k = \beta / (1 + \beta)$.
+
+    $$q_k(e) = \frac{(\lambda_2 + r_k(e - 1)) \beta}{1 + (\lambda_2 + r_k(e - 1)) \beta}$$
+    $$L = \frac{1}{B} \sum_i ((1 - q_{y_i}) \, \mathrm{nat}_i + q_{y_i} \, \mathrm{rob}_i)$$
+
+    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460 (spec 3.5).
 
     Attributes:
-        offset: lambda_2, 0.5.
+        offset: $\lambda_2$, 0.5.
         begin_epoch: first epoch with adapted weights; 10 in CFA (spec A13).
     """
 
-    kind: Literal["ccr"] = "ccr"
-    offset: Real = 0.5
+    offset: Annotated[Real, Field(ge=0)] = 0.5
     begin_epoch: NonNegativeInt = 10
 
     needs_clean_term: ClassVar[bool] = True
@@ -74,6 +84,10 @@ class CalibratedWeights(ClassWeights):
     def scaled(self, scale: float) -> Self:
         """`begin_epoch` multiplied."""
         return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
+
+    def cautions(self, epochs: int) -> list[str]:
+        """Whether the training is too short for `begin_epoch`."""
+        return begins_too_late(self.kind, self.begin_epoch, epochs)
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """1 - q_k and q_k."""

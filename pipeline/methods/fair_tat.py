@@ -13,9 +13,15 @@ from pipeline.settings import Real
 
 
 class UniformTargets(Targets):
-    """UTS: a wrong class, each equally likely."""
+    r"""FAIR-TAT moves the training attack towards a wrong class; uniform target sampling (UTS) draws each with the same chance.
 
-    kind: Literal["uniform"] = "uniform"
+    The outer loss keeps the true class.
+
+    $$P(t_i = c \mid y_i) = \frac{1}{K - 1}, \quad c \neq y_i$$
+
+    Source: Medi et al., FAIR-TAT: Improving Model Fairness Using Targeted Adversarial Training, WACV 2025, arXiv 2410.23142
+    (spec 3.13).
+    """
 
     def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
         """1 / (K - 1) off the diagonal."""
@@ -23,20 +29,26 @@ class UniformTargets(Targets):
 
 
 class CfpsTargets(Targets):
-    """CTS: classes that attract false predictions are aimed at more often.
+    r"""FAIR-TAT moves the training attack towards a wrong class, more often one that attracts false predictions (CTS).
 
-        CFPS_c = wrong predictions of c / all wrong predictions,     pi = softmax(scale * CFPS),   y_t ~ pi given y_t != y
+    The outer loss keeps the true class. $C_{kc}$ counts how often training images of class $k$ were predicted as $c$ under
+    attack in the epoch before; the class false positive score (CFPS) of $c$ is the share of all errors that landed in $c$.
+    Until there was an error, targets are uniform.
 
-    FAIR-TAT eq. 8 and Sec. 4; spec 3.13, A1, A2. Until an error was seen: uniform.
+    $$\mathrm{CFPS}_c = \frac{\sum_{k \neq c} C_{kc}}{\sum_{j} \sum_{k \neq j} C_{kj}}$$
+    $$\pi = \mathrm{softmax}(s \, \mathrm{CFPS})$$
+    $$P(t_i = c \mid y_i) = \frac{\pi_c}{1 - \pi_{y_i}}, \quad c \neq y_i$$
+
+    Source: Medi et al., FAIR-TAT: Improving Model Fairness Using Targeted Adversarial Training, WACV 2025, arXiv 2410.23142,
+    eq. 8 and Algorithm 1 (spec 3.13).
 
     Attributes:
-        from_scores: `softmax` as the code does, `proportional` as the paper's text says.
-        scale: factor inside the softmax, 2 [newest driver].
+        from_scores: `softmax` as the code does, or `proportional`, pi = CFPS, as the paper's text says (spec A1).
+        scale: $s$, factor inside the softmax, 2 [newest driver].
         statistics: where the scores are measured: on the training batches of the epoch before (code) or on the validation
-            set under PGD-10 (the paper's eq. 8).
+            set under PGD-10 (the paper's eq. 8; spec A2).
     """
 
-    kind: Literal["cfps"] = "cfps"
     from_scores: Literal["softmax", "proportional"] = "softmax"
     scale: Real = 2.0
     statistics: Literal["train", "validation"] = "train"

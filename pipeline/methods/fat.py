@@ -75,20 +75,29 @@ class TauFrom(Settings):
 
 
 class FriendlyAdversarialTraining(AdversarialTraining):
-    """FAT: AT on images that stop `tau` steps after they are misclassified; mean CE(x', y), one fresh forward.
+    r"""Friendly adversarial training (FAT) stops the attack soon after it succeeds, so that images stay learnable.
 
-    Zhang et al. 2020, Algorithm 1; CFA's re-implementation is FAIR-TAT's FAT (spec 3.4, A15). tau = T is AT. In the CFA
-    variant tau = 0 means that nothing ever steps: training on random noise.
+    It is AT on the iterate $x^{s_i}$ of the attack, where $s_i$ counts the steps up to $\tau$ steps after the image was first
+    misclassified, at most $T$. In CFA's re-implementation, which is FAIR-TAT's FAT, an image whose $\tau$ steps are used up
+    is frozen for good; in the original it moves on whenever it is correct again, batch norm is in eval mode, and small
+    Gaussian noise joins every step. With $\tau = T$ FAT is AT.
+
+    [untargeted] $$x^{t+1}_i = \Pi_{\varepsilon_i}(x^t_i + \alpha \, \mathrm{sign} \nabla \mathrm{CE}(x^t_i, y_i))$$
+    [targeted] $$x^{t+1}_i = \Pi_{\varepsilon_i}(x^t_i - \alpha \, \mathrm{sign} \nabla \mathrm{CE}(x^t_i, t_i))$$
+    $$x'_i = x^{s_i}_i, \quad \mathrm{rob}_i = \mathrm{CE}(x'_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
+
+    Source: Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Learning Stronger, ICML 2020, arXiv 2002.11242
+    (spec 3.4).
 
     Attributes:
         variant: `cfa`: batch norm in train mode, an image without budget is frozen for good; `original`: eval mode, an
             image that is correct again steps even without budget, and 0.001 N(0, 1) is added to every step.
-        tau: steps after success.
+        tau: $\tau$, steps after success. In CFA's variant 0 means that nothing ever steps: training on random noise.
         tau_schedule: later values of tau by epoch (original: 0, then 1 from 50, 2 from 90).
         stop_on: with targets, whether `tau` counts from misclassification or from hitting the target (spec A8).
     """
 
-    kind: Literal["fat"] = "fat"  # pyright: ignore[reportIncompatibleVariableOverride]
     variant: Literal["cfa", "original"] = "cfa"
     tau: NonNegativeInt = 3
     tau_schedule: tuple[TauFrom, ...] = ()
@@ -101,7 +110,18 @@ class FriendlyAdversarialTraining(AdversarialTraining):
 
     def tau_at(self, epoch: int) -> int:
         """tau of one epoch."""
-        return next((entry.tau for entry in reversed(self.tau_schedule) if epoch >= entry.at), self.tau)
+        reached = [entry for entry in self.tau_schedule if epoch >= entry.at]
+        return max(reached, key=lambda entry: entry.at).tau if reached else self.tau
+
+    def cautions(self, epochs: int) -> list[str]:
+        """Without a step there is nothing to learn from (spec 3.4)."""
+        idle = [epoch for epoch in range(epochs) if self.tau_at(epoch) == 0]
+        if self.variant == "original" or not idle:
+            return []
+        return [
+            f"objective fat: tau is 0 in {len(idle)} of {epochs} epochs, and in CFA's variant no image then ever steps: "
+            "the network trains on random noise. Set tau to 1 or more, or variant: original"
+        ]
 
     def stopping(self, batch: Batch) -> StoppingRule:
         """The variant's rule for one batch."""

@@ -1,6 +1,6 @@
 """FRL: raise the weights and radii of classes whose errors exceed the average (Xu et al. 2021; spec 3.8)."""
 
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ PerClass = Float[Tensor, " class"]
 
 
 class Multipliers(NamedTuple):
-    """The controller's state: lambda0 and lambda1 weigh the clean and boundary loss, lambda2 the radius."""
+    """The controller's state: the first two multipliers weigh the clean and the boundary loss, the third the radius."""
 
     clean: PerClass
     boundary: PerClass
@@ -23,19 +23,25 @@ class Multipliers(NamedTuple):
 
 
 class FrlController(Settings):
-    """What both parts of FRL share: multipliers that follow the gaps of each class to the average.
+    r"""Fair robust learning (FRL) favours classes whose error exceeds the average by more than a tolerance.
 
-        g0_k = std_k - std(all) - tau0,     g1_k = bnd_k - bnd(all) - tau1         (validation set, before the epoch)
-        lambda0 <- P(lambda0 + rate1 g0),   lambda1 <- P(lambda1 + 2 rate1 g1),    lambda2 <- lambda2 + rate2 g1
-        P(v): negatives to 0; then, if sum(v) > limit, v <- limit v / sum(v)
+    Before each epoch the clean error $s_k$ and the boundary error $b_k$ (robust minus clean error under PGD-20) of every class
+    are compared with those of all validation images, $\bar{s}$ and $\bar{b}$. The multipliers $\mu$ start at 0 and follow
+    the gaps; $P$ sets negative entries to 0 and then scales the vector down to the sum `limit`.
 
-    Xu et al. 2021, Algorithm 1; spec 3.8. A fold over all validation records, from the one before the first epoch on.
+    $$g^0_k = s_k - \bar{s} - \tau_0, \quad g^1_k = b_k - \bar{b} - \tau_1$$
+    $$\mu^0 \leftarrow P(\mu^0 + \eta_1 g^0), \quad \mu^1 \leftarrow P(\mu^1 + 2 \eta_1 g^1)$$
+    $$\mu^2 \leftarrow \mu^2 + \eta_2 g^1$$
+
+    Source: Xu et al., To be Robust or to be Fair: Towards Fairness in Adversarial Training, ICML 2021, arXiv 2010.06121
+    (spec 3.8).
 
     Attributes:
-        limit: of the sum of lambda0 and of lambda1.
-        rate1: of lambda0 and, twice, lambda1; halved from epoch `halve_at` on (the 40th).
-        rate2: of lambda2.
-        tau0, tau1: tolerances of the clean and the boundary gap: 0.07 with remargin, 0.1 with reweight alone.
+        limit: of the sums of the first two multipliers.
+        rate1: $\eta_1$, of the first multiplier and, twice, of the second; halved from epoch `halve_at` on (the 40th).
+        rate2: $\eta_2$, of the third multiplier.
+        tau0: $\tau_0$, tolerance of the clean gap: 0.07 with remargin, 0.1 with reweight alone.
+        tau1: $\tau_1$, tolerance of the boundary gap, likewise.
         halve_at: epoch counted from 0.
     """
 
@@ -89,13 +95,11 @@ def _gaps(clean: Tensor, robust: Tensor) -> tuple[PerClass, PerClass]:
 
 
 class FrlReweight(FrlController, ClassWeights):
-    """FRL's class weights, each term normalised by the sum of its own weights in the batch (spec 1.6).
+    r"""Reweighting: each term is normalised by the sum of its own weights in the batch.
 
-    w0_k = 1/K + lambda0_k - sum(lambda0)/K,     w1_k likewise with lambda1
-    L = sum w0 nat / sum w0 + beta sum w1 rob / sum w1
+    $$w^m_k = \frac{1}{K} + \mu^m_k - \frac{1}{K} \sum_j \mu^m_j, \quad W^m = \sum_i w^m_{y_i}, \quad m = 0, 1$$
+    $$L = \frac{1}{W^0} \sum_i w^0_{y_i} \mathrm{nat}_i + \frac{\beta}{W^1} \sum_i w^1_{y_i} \mathrm{rob}_i$$
     """
-
-    kind: Literal["frl_reweight"] = "frl_reweight"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """w0 and w1 of the coming epoch."""
@@ -114,9 +118,10 @@ def _weights(multipliers: PerClass) -> PerClass:
 
 
 class FrlRemargin(FrlController, Margin):
-    """FRL's radii: m_k = min(max(exp(2 lambda2_k), 0.98), 3); the step is a quarter of the batch's largest radius."""
+    r"""Remargin: the radii follow the third multiplier, and the step is a quarter of the batch's largest radius.
 
-    kind: Literal["frl_remargin"] = "frl_remargin"
+    $$\varepsilon_k = \min(\max(\exp(2 \mu^2_k), 0.98), 3) \, \varepsilon, \quad \alpha = \frac{1}{4} \max_i \varepsilon_i$$
+    """
 
     def factors(self, history: ClassHistory) -> PerClass:
         """m_k of the coming epoch."""

@@ -8,8 +8,9 @@ from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Images
+from pipeline.errors import UserError
 from pipeline.methods.losses import cross_entropy
-from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
+from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend, begins_too_late
 from pipeline.settings import Real
 
 
@@ -25,19 +26,23 @@ class CorrectChecks:
 
 
 class Gairat(Objective):
-    """GAIRAT: AT whose images are weighed by how many steps they withstand.
+    r"""Geometry-aware instance-reweighted training (GAIRAT) is AT that gives images which few steps break more weight.
 
-        kappa_i = number of correct checks t = 0 .. T-1
-        v_i = (1 + tanh(Lambda + 5 (1 - 2 kappa_i / T))) / 2,   u_i = B v_i / sum_j v_j,   L = 1/B sum_i u_i CE(x'_i, y_i)
+    $\kappa_i$ counts at how many of the checks $t = 0 \ldots T-1$ the prediction was correct. Batch norm is in eval mode
+    during the attack. Before `start_epoch` all weights are 1; with $\Lambda = \infty$ GAIRAT is AT.
 
-    Zhang et al. 2021, eq. 6; spec 3.12. Batch norm in eval mode. Lambda = +inf is AT.
+    $$x'_i = \arg\max_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', y_i)$$
+    $$v_i = \frac{1}{2} (1 + \tanh(\Lambda + 5 (1 - 2 \kappa_i / T))), \quad u_i = \frac{B v_i}{\sum_j v_j}$$
+    $$\mathrm{rob}_i = u_i \, \mathrm{CE}(x'_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
+
+    Source: Zhang et al., Geometry-aware Instance-reweighted Adversarial Training, ICLR 2021, arXiv 2010.01736 (spec 3.12).
 
     Attributes:
-        offset: Lambda, -1.
+        offset: $\Lambda$, -1.
         start_epoch: first epoch with weights; before it all are 1.
     """
 
-    kind: Literal["gairat"] = "gairat"
     offset: Real = -1.0
     start_epoch: NonNegativeInt = 59
 
@@ -47,6 +52,10 @@ class Gairat(Objective):
     def scaled(self, scale: float) -> "Gairat":
         """`start_epoch` multiplied."""
         return self.model_copy(update={"start_epoch": round(self.start_epoch * scale)})
+
+    def cautions(self, epochs: int) -> list[str]:
+        """Whether the training is too short for `start_epoch`."""
+        return begins_too_late(self.kind, self.start_epoch, epochs)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD from a uniform start, counting correct checks."""
@@ -71,8 +80,17 @@ class Gairat(Objective):
         return Terms(clean=None, robust=loss, logits=logits)
 
     def image_weights(self, checks: Int[Tensor, " batch"], num_steps: int) -> Float[Tensor, " batch"]:
-        """u_i of a batch, float64, mean 1."""
+        """u_i of a batch, float64, mean 1.
+
+        Raises:
+            UserError: an attack of one step cannot tell images apart.
+        """
         half = num_steps // 2  # for odd T the published script divides by the rounded half (spec 3.12)
+        if half == 0:
+            raise UserError(
+                f"GAIRAT weighs images by how many attack steps they withstand, but the attack has {num_steps}. "
+                "Set threat.num_steps of the suite, or num_steps of the method's objective, to 2 or more."
+            )
         argument = self.offset + 5 * (half - checks.to(torch.float64)) / half
         values = torch.sigmoid(2 * argument)
         return len(values) * values / values.sum()

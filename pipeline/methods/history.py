@@ -46,8 +46,20 @@ class ClassHistory:
         return ClassHistory(self.num_classes, (*self.records, record))
 
     def all(self, name: str) -> list[Tensor]:
-        """The field in every record that has it, oldest first."""
-        return [record[name] for record in self.records if name in record.fields]
+        """The field in the record of every finished epoch, oldest first.
+
+        The record taken before training is left out: with e = 0 every policy but FRL's is neutral (spec 10, AF-38).
+
+        Raises:
+            LookupError: an epoch has no such field, because no part declares it.
+        """
+        finished = [record for record in self.records if record.epoch >= 0]
+        if not all(name in record.fields for record in finished):
+            raise LookupError(
+                f"the class history has no {name}: a part that reads it must name it in `needs`; "
+                f"the fields there can be are {', '.join(FIELDS)}"
+            )
+        return [record[name] for record in finished]
 
     def at(self, epoch: int) -> EpochRecord | None:
         """The record of one epoch, if it is there."""

@@ -10,9 +10,11 @@ from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
 
 
 class CleanObjective(Objective):
-    """Ordinary training: mean CE(x, y), no attack; the upper bound for clean accuracy."""
+    r"""Clean training minimises the cross-entropy of the images as they are: the upper bound for clean accuracy.
 
-    kind: Literal["clean"] = "clean"
+    $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{nat}_i$$
+    """
 
     has_clean_term: ClassVar[bool] = True
     has_robust_term: ClassVar[bool] = False
@@ -35,15 +37,17 @@ class CleanObjective(Objective):
 
 
 class AdversarialTraining(Objective):
-    """AT: mean CE(x', y) at the worst point of the ball.
+    r"""Adversarial training (AT) minimises the cross-entropy at the worst point of the ball around each image.
 
-        delta <- box(clip(delta + alpha sign(grad CE(x + delta, y)), +-eps_y)),   uniform start, T steps
-        L = 1/B sum_i CE(x'_i, y_i)                              Madry et al. 2018, eq. 2.1; spec 3.2
+    The attack starts at uniform noise in the ball, with batch norm in train mode.
 
-    With a target y_t the attack descends CE(x', y_t) instead (FAIR-TAT, Algorithm 1, line 20); the outer loss keeps y.
+    [untargeted] $$x'_i = \arg\max_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', y_i)$$
+    [targeted] $$x'_i = \arg\min_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', t_i)$$
+    $$\mathrm{rob}_i = \mathrm{CE}(x'_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
+
+    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083 (spec 3.2).
     """
-
-    kind: Literal["at"] = "at"
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD from a uniform start; batch norm in train mode unless `attack_bn` says otherwise."""

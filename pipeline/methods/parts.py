@@ -12,9 +12,11 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import PositiveInt, computed_field
 from torch import Tensor, nn
 
 from pipeline.attacks.pgd import BatchNormMode, Images, Start, attacking, initial_perturbation, pgd
+from pipeline.methods.catalogue import kind_of
 from pipeline.methods.history import ClassHistory
 from pipeline.settings import PixelDistance, Settings
 
@@ -22,7 +24,17 @@ Vector = Float[Tensor, " batch"]
 
 
 class Part(Settings, ABC):
-    """What all parts share."""
+    """What all parts share.
+
+    A part's docstring is its page in docs/methods.md (`pipeline.docs`): what it does, its equations between double dollars, a
+    line `Source:`, and its settings under `Attributes:`.
+    """
+
+    @computed_field
+    @property
+    def kind(self) -> str:
+        """What params.yaml calls the part."""
+        return kind_of(type(self))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -37,6 +49,20 @@ class Part(Settings, ABC):
     def scaled(self, scale: float) -> Self:
         """The part with its epochs multiplied, for suites that train shorter (see `Recipe.scaled`)."""
         return self
+
+    def cautions(self, epochs: int) -> list[str]:
+        """What a training of that many epochs would do that its user hardly wants, a sentence each."""
+        return []
+
+
+def begins_too_late(kind: str, begin_epoch: int, epochs: int) -> list[str]:
+    """The caution of a part that acts from `begin_epoch` on, if the training ends before."""
+    if begin_epoch < epochs:
+        return []
+    return [
+        f"{kind} would act from epoch {begin_epoch} on (counted from 0), but the training has only {epochs} epochs: it "
+        "never acts. Lower its first epoch, or train longer"
+    ]
 
 
 @dataclass(frozen=True)
@@ -54,6 +80,7 @@ class Trace:
 
     adversarial: Images
     last_clean: Images | None = None
+    attacked: Images | None = None
     correct_checks: Int[Tensor, " batch"] | None = None
 
 
@@ -85,7 +112,7 @@ class Objective(Part):
 
     attack_bn: BatchNormMode | None = None
     step_size: PixelDistance | None = None
-    num_steps: int | None = None
+    num_steps: PositiveInt | None = None
 
     has_clean_term: ClassVar[bool] = False
     has_robust_term: ClassVar[bool] = True
@@ -170,7 +197,6 @@ class Targets(Part):
 class Untargeted(Targets):
     """No targets: the attack leads away from the true class."""
 
-    kind: Literal["untargeted"] = "untargeted"
     targeted: ClassVar[bool] = False
 
     def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
@@ -192,8 +218,6 @@ class Margin(Part):
 
 class ConstantMargin(Margin):
     """The same radius for every class."""
-
-    kind: Literal["constant"] = "constant"
 
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
         """1 for every class."""
@@ -242,8 +266,6 @@ class ClassWeights(Part):
 
 class EqualWeights(ClassWeights):
     """The policy `none`: every class counts the same."""
-
-    kind: Literal["none"] = "none"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """The objective's own coefficients for every class."""

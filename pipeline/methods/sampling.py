@@ -8,6 +8,7 @@ from torch import Tensor
 def conditional_on_wrong(probabilities: Float[Tensor, " class"]) -> Float[Tensor, "class class"]:
     """Row y: the distribution given that y is not drawn; uniform over the others where y has all the mass."""
     number = len(probabilities)
+    assert number > 1, "with one class there is no wrong one to aim at; data preparation refuses such data"
     off_diagonal = 1 - torch.eye(number, dtype=probabilities.dtype)
     rows = probabilities.expand(number, number) * off_diagonal
     rows = torch.where(rows.sum(dim=1, keepdim=True) > 0, rows, off_diagonal)

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import nn
 
 from pipeline.attacks.pgd import BatchNormMode, attacking
@@ -11,23 +12,29 @@ from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
 
 
 class Trades(Objective):
-    """TRADES.
+    r"""TRADES fits clean images and keeps predictions inside the ball close to the clean prediction.
 
-        x' = argmax KL(p(x) || p(x')) in the ball,                gauss start, batch norm in eval mode
-        L = 1/B sum_i [CE(x_i, y_i) + beta KL(p(x_i) || p(x'_i))]          divided by (1 + beta) if normalised
+    The attack starts at small Gaussian noise, because the divergence has no gradient at the image itself, with batch norm in
+    eval mode. In the loss the divergence's gradient flows through both predictions.
 
-    Zhang et al. 2019, eq. 5; spec 3.3 and 1.6. The divergence's gradient flows through both predictions (AF-15).
+    [untargeted] $$x'_i = \arg\max_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{KL}(p(x_i) \parallel p(x'))$$
+    [targeted] $$x'_i = \arg\min_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', t_i)$$
+    $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i), \quad \mathrm{rob}_i = \mathrm{KL}(p(x_i) \parallel p(x'_i))$$
+    [normalised] $$L = \frac{1}{(1 + \beta) B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
+    [original] $$L = \frac{1}{B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
+
+    Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv 1901.08573
+    (spec 3.3 and 1.6).
 
     Attributes:
-        beta: weight of the divergence; 6 by the code and the printed rows, 2 by FAIR-TAT's text (spec A6).
+        beta: $\beta$, weight of the divergence; 6 by the code and the printed rows, 2 by FAIR-TAT's text (spec A6).
         normalise: divide by 1 + beta, as the CFA and FAIR-TAT code does. Not the same training: for beta 6 the gradient is
             7 times smaller against the same weight decay.
         targeted_inner: with a target y_t, `ce` descends CE(x', y_t) (FAIR-TAT, Algorithm 1), `kl_untargeted` ignores y_t as
             the only driver whose call fits does (spec 3.13, A7).
     """
 
-    kind: Literal["trades"] = "trades"
-    beta: float = 6.0
+    beta: NonNegativeFloat = 6.0
     normalise: bool = True
     targeted_inner: Literal["ce", "kl_untargeted"] = "ce"
 

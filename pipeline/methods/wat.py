@@ -1,44 +1,52 @@
 """WAT: an opponent puts exponential weight on the classes with the largest validation loss (Li and Liu 2023; spec 3.10)."""
 
-from typing import Literal
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from pipeline.methods.history import ClassHistory
 from pipeline.methods.parts import ClassCoefficients, ClassWeights, Objective
 from pipeline.settings import Real
 
+_FIELDS = ("val.ce", "val.kl", "val.clean")
+
 
 class NoRegretWeights(ClassWeights):
-    """Hedge over K classes and their average.
+    r"""Worst-class training (WAT) plays against an opponent who weighs classes by their accumulated validation loss.
 
-        cost_k = CE_k + beta KL_k on the validation set after each epoch,   cost_K = the same mean over all its images
-        w = K softmax(eta sum of costs) over K + 1 entries, all 1 at first;  a_i = (w_{y_i} + w_K) / B,  b_i = beta a_i
+    After each epoch the cost of class $k$ is the mean of its losses on the validation set under the TRADES attack; $c_{K+1}$
+    is the mean over all validation images. All $K + 1$ weights are 1 at first and sum to $K$ afterwards, so the loss is about
+    $2K / (K+1)$ times that of TRADES.
 
-    WAT training script; spec 3.10. Weights sum to K, so the loss is about 2K/(K+1) times TRADES.
+    $$c_k = \mathrm{mean}_{i : y_i = k} (\mathrm{CE}(x_i, y_i) + \beta \, \mathrm{KL}(p(x_i) \parallel p(x'_i)))$$
+    $$w = K \, \mathrm{softmax}(\eta \sum_{e} c(e))$$
+    $$L = \frac{1}{B} \sum_i (w_{y_i} + w_{K+1}) (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
+
+    Source: Li and Liu, WAT: Improve the Worst-class Robustness in Adversarial Training, AAAI 2023, arXiv 2302.04025
+    (spec 3.10).
 
     Attributes:
-        eta: rate of the opponent.
+        eta: $\eta$, rate of the opponent.
     """
 
-    kind: Literal["no_regret"] = "no_regret"
-    eta: Real = 0.1
+    eta: Annotated[Real, Field(ge=0)] = 0.1
 
     @property
     def needs(self) -> frozenset[str]:
         """Class means of both losses on the validation set, and its class counts."""
-        return frozenset({"val.ce", "val.kl", "val.clean"})
+        return frozenset(_FIELDS)
 
     def weights(self, history: ClassHistory, beta: float) -> Float[Tensor, " class_and_average"]:
         """The K + 1 weights of the coming epoch."""
         total = torch.zeros(history.num_classes + 1, dtype=torch.float64)
-        if not history.all("val.ce"):
+        if history.epoch == 0:
             return torch.ones_like(total)
-        for record in history.records:
-            cost = record["val.ce"] + beta * record["val.kl"]
-            count = record["val.clean"].sum(dim=1)
+        for entropy, divergence, confusion in zip(*map(history.all, _FIELDS), strict=True):
+            cost = entropy + beta * divergence
+            count = confusion.sum(dim=1)
             total += torch.cat([cost, (cost * count).sum(dim=0, keepdim=True) / count.sum()])
         return history.num_classes * torch.softmax(self.eta * total, dim=0)
 

@@ -18,8 +18,8 @@ from pipeline.training.probes import measure
 from pipeline.training.recipe import Recipe
 from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
 
-GATE_PROBE = "val.pgd10"
-"""The probe of FAWA's gate and of the best epoch: untargeted PGD-10 at the suite's constant radius (spec 3.7)."""
+PROBE = "val.pgd10"
+"""The probe of every epoch's curves and of the best epoch: untargeted PGD-10 at the suite's constant radius (spec 3.7)."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,11 @@ def train(
         fields |= _probe(state, settings, validation_images, validation.labels, epoch=epoch)
         record = EpochRecord(epoch, fields)
         state.history = state.history.extended(record)
-        gate = fields[GATE_PROBE].numpy()
         state.averages.update(
             epoch,
             state.model.state_dict(),
-            worst_class=float(metrics.worst_class_accuracy(gate)),
-            overall=float(metrics.overall_accuracy(gate)),
+            worst_class=float(metrics.worst_class_accuracy(fields[settings.averaging.gate].numpy())),
+            overall=float(metrics.overall_accuracy(fields[PROBE].numpy())),
         )
         report = EpochReport(epoch, _summary(settings, epoch, tally, fields, seconds), policy.epsilon.cpu(), record)
         state.reports.append({"epoch": epoch, **report.metrics})
@@ -169,27 +168,32 @@ def _train_epoch(
             target_stream=target_stream,
         )
         on_batch(len(indices))
-    _require_finite(tally.losses, epoch, policy, recipe.learning_rate_at(epoch))
+    _require_finite(tally.losses, state.model, epoch, policy, recipe.learning_rate_at(epoch))
     return tally
 
 
-def _require_finite(losses: Tensor, epoch: int, policy: Policy, learning_rate: float) -> None:
+def _require_finite(losses: Tensor, model: nn.Module, epoch: int, policy: Policy, learning_rate: float) -> None:
     """One look per epoch: a look per batch would stop the device every time. Nothing of a bad epoch is kept."""
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
-        radii = ", ".join(f"{255 * radius:.2f}" for radius in policy.epsilon.tolist())
-        raise FloatingPointError(
-            f"The loss of epoch {epoch}, batch {int(bad[0])} is {float(losses[bad[0]])} (learning rate {learning_rate:g}, "
-            f"radii of the classes {radii} of 255). The training stopped at the end of the last good epoch; lower the "
-            "learning rate or the radii, or look at the images of that batch."
-        )
+        what = f"The loss of epoch {epoch}, batch {int(bad[0])} is {float(losses[bad[0]])}"
+    elif not torch.stack([value.isfinite().all() for value in model.state_dict().values()]).all():
+        # A finite loss may have a gradient that is not, and statistics may overflow: after the last batch no loss tells.
+        what = f"The weights after epoch {epoch}, batch {len(losses) - 1} are not finite"
+    else:
+        return
+    radii = ", ".join(f"{255 * radius:.2f}" for radius in policy.epsilon.tolist())
+    raise FloatingPointError(
+        f"{what} (learning rate {learning_rate:g}, radii of the classes {radii} of 255). The training stopped at the end of "
+        "the last good epoch; lower the learning rate or the radii, or look at the images of that batch."
+    )
 
 
 def _probe(
     state: TrainingState, settings: TrainingSettings, images: Tensor, labels: Tensor, epoch: int
 ) -> dict[str, Tensor]:
     return measure(
-        settings.method.needs | {GATE_PROBE},
+        settings.method.needs | {PROBE, settings.averaging.gate},
         state.model,
         images,
         labels,
@@ -207,7 +211,7 @@ def _summary(
         "train_robust": fields["train.robust"],
         "train_clean": fields["train.clean"],
         "validation_clean": fields["val.clean"],
-        "validation_pgd10": fields[GATE_PROBE],
+        "validation_pgd10": fields[PROBE],
     }
     summary = {"train_loss": float(tally.losses.mean())}
     for name, counts in confusions.items():

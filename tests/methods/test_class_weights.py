@@ -56,7 +56,8 @@ def test_calibrated_weights_grow_with_robust_accuracy() -> None:
     assert loss(part, history, Trades(beta=6)) == pytest.approx(0.2261322, abs=1e-7)
     assert loss(EqualWeights(), history, Trades(beta=6)) == pytest.approx(0.2238095, abs=1e-7)
     assert loss(EqualWeights(), history, ORIGINAL) == pytest.approx(1.5666667, abs=1e-7)
-    terms = Terms(*(torch.tensor([v], dtype=torch.float64) for v in (0.1698460196, 0.3797382535)), torch.zeros(1, 3))
+    clean, robust = (torch.tensor([value], dtype=torch.float64) for value in (0.1698460196, 0.3797382535))
+    terms = Terms(clean, robust, torch.zeros(1, 3))
     single = part.coefficients(history_with_recalls(40, 40, 40), Trades(beta=6)).combine(terms, torch.tensor([0]))
     assert single.item() == pytest.approx(0.3469425919, abs=1e-7)
 

@@ -93,7 +93,6 @@ def test_validation_statistics_read_the_validation_record() -> None:
     """Spec A2."""
     targets = CfpsTargets(statistics="validation")
     assert targets.needs == {"val.pgd10"}
-    torch.testing.assert_close(targets.table(history_of(M)), UniformTargets().table(ClassHistory(3)))
     torch.testing.assert_close(targets.table(history_of(M, name="val.pgd10")), CfpsTargets().table(history_of(M)))
 
 

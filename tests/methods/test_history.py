@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from pipeline.methods.history import ClassHistory, EpochRecord
@@ -39,6 +40,14 @@ def test_without_an_error_the_last_defined_scores_stay() -> None:
     scores = history_of(((4, 1), (0, 5)), faultless).false_positive_scores("train.robust")
     assert scores is not None
     assert scores.tolist() == [0.0, 1.0]
+
+
+def test_a_field_that_no_part_declared_is_missed_loudly() -> None:
+    with pytest.raises(
+        LookupError, match=r"has no val\.ce: a part that reads it must name it in `needs`; .* train\.robust"
+    ):
+        history_of(M).all("val.ce")
+    assert ClassHistory(3).all("val.ce") == []
 
 
 def test_the_next_epoch_follows_the_last_record() -> None:

@@ -1,5 +1,6 @@
 """Whole trainings of a tiny network: they learn, resume exactly, and count what the spec says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from pipeline import metrics
+from pipeline.methods.averaging import Averaging
 from pipeline.training.checkpoint import load_resumable, save_resumable
 from pipeline.training.loop import TrainingState
 from tests.training.toys import tiny_network, tiny_settings, trained
@@ -129,8 +131,8 @@ def test_radii_follow_the_robust_accuracy_of_the_epoch_before() -> None:
     assert state.radii[1].tolist() == pytest.approx(list(0.1 * (0.5 + accuracy)))
 
 
-def test_uniform_targets_with_a_constant_margin_on_two_classes_are_adversarial_training() -> None:
-    """AF-03 through whole trainings is in tests/methods; here: a factor of one everywhere is the constant margin."""
+def test_a_margin_that_has_not_begun_is_the_constant_one() -> None:
+    """Bit for bit, through whole trainings."""
     constant = trained(tiny_settings(METHODS["at"], epochs=2))
     neutral = trained(
         tiny_settings({"objective": "at", "margin": {"kind": "robust_accuracy", "begin_epoch": 99}}, epochs=2)
@@ -144,3 +146,23 @@ def test_a_loss_that_is_not_finite_stops_with_batch_epoch_radii_and_rate() -> No
     with pytest.raises(FloatingPointError, match=r"epoch 0, batch \d.*learning rate 1e\+30.*radii.*25\.50") as error:
         trained(settings)
     assert "last good epoch" in str(error.value)
+
+
+def test_weights_that_are_not_finite_after_the_last_batch_stop_the_training_too() -> None:
+    """No later loss would tell."""
+    settings = tiny_settings(METHODS["at"], epochs=1, learning_rate=1e38)
+    settings = replace(settings, recipe=settings.recipe.model_copy(update={"batch_size": 100}))
+    with pytest.raises(
+        FloatingPointError, match=r"weights after epoch 0, batch 0 are not finite \(learning rate 1e\+38"
+    ):
+        trained(settings)
+
+
+def test_the_gate_looks_at_the_probe_that_is_asked_for() -> None:
+    """Spec 3.7, `averaging.probe`: the field is measured, and its worst class decides."""
+    settings = tiny_settings(METHODS["at"], epochs=3)
+    for threshold, open_gate in ((0.0, True), (1.0, False)):
+        averaging = Averaging(probe="trades10", threshold=threshold, start_epoch=0)
+        state = trained(replace(settings, averaging=averaging))
+        assert state.history.records[-1]["val.trades10"].sum() == 30
+        assert ("fawa" in state.averages.sets) == open_gate

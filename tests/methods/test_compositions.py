@@ -1,0 +1,137 @@
+"""Any valid composition of parts trains: without nan, inside the ball and the box, and resumes to the same weights."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from pipeline.config import load_study
+from pipeline.methods.catalogue import CATALOGUE
+from pipeline.methods.method import Method
+from pipeline.methods.parts import Batch, Objective, Trace
+from pipeline.training.checkpoint import load_resumable, save_resumable
+from pipeline.training.loop import TrainingSettings, TrainingState, train
+from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
+
+TARGETED = {"at", "trades", "fat"}
+WITH_CLEAN_TERM = {"clean", "trades", "bat"}
+COMPOSITIONS = [dict(zip(CATALOGUE, kinds, strict=True)) for kinds in itertools.product(*CATALOGUE.values())]
+
+
+def makes_sense(parts: dict[str, str]) -> bool:
+    """Spec 9.1, leak 12: what is refused, in words of its own."""
+    if parts["objective"] == "clean":
+        return (parts["targets"], parts["margin"], parts["class_weights"]) == ("untargeted", "constant", "none")
+    if parts["targets"] != "untargeted" and parts["objective"] not in TARGETED:
+        return False
+    return parts["class_weights"] != "ccr" or parts["objective"] in WITH_CLEAN_TERM
+
+
+VALID = [parts for parts in COMPOSITIONS if makes_sense(parts)]
+
+
+def test_exactly_the_compositions_that_make_sense_are_accepted() -> None:
+    refused = []
+    for parts in COMPOSITIONS:
+        try:
+            Method.model_validate({"label": "test", **parts})
+        except ValidationError:
+            refused.append(parts)
+    assert len(COMPOSITIONS) == 360
+    assert refused == [parts for parts in COMPOSITIONS if not makes_sense(parts)]
+
+
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "at": [{}, {"attack_bn": "eval"}, {"num_steps": 1, "step_size": "64/255"}],
+    "trades": [{}, {"beta": 0}, {"beta": 1.5, "normalise": False}, {"targeted_inner": "kl_untargeted"}, {"attack_bn": "train"}],
+    "fat": [{}, {"tau": 0}, {"tau": 1, "stop_on": "target_hit"}, {"variant": "original", "tau_schedule": [{"at": 1, "tau": 1}]}],
+    "bat": [{}, {"overshoot": 0, "uniform_kl": "paper"}, {"trajectories": "independent"}, {"uniform_on": ["attacked"]}, {"fits": "trades"}, {"fits": "trades", "uniform_on": []}],
+    "gairat": [{"start_epoch": 0}, {"start_epoch": 1, "offset": 3}],
+    "cfps": [{}, {"from_scores": "proportional"}, {"statistics": "validation"}],
+    "robust_accuracy": [{}, {"offset": 0}, {"cap": 1.0, "begin_epoch": 0}],
+    "distance": [{"begin_epoch": 1, "lam": 0.3}],
+    "ccr": [{"begin_epoch": 1}, {"begin_epoch": 0, "offset": 0}],
+    "frl_remargin": [{}, {"tau1": 0, "rate2": 1.0}],
+    "frl_reweight": [{}, {"tau0": 0, "tau1": 0, "rate1": 1.0, "halve_at": 1}],
+    "no_regret": [{}, {"eta": 5}],
+}  # fmt: skip
+"""Settings of each kind to draw from; its defaults where it is not named."""
+
+
+@st.composite
+def compositions(draw: st.DrawFn) -> dict[str, Any]:
+    parts = draw(st.sampled_from(VALID))
+    return {slot: {"kind": kind, **draw(st.sampled_from(SETTINGS.get(kind, [{}])))} for slot, kind in parts.items()}
+
+
+@contextmanager
+def watched(objective: Objective) -> Iterator[list[tuple[Batch, Trace]]]:
+    """Collects every batch that the objective attacks, and what it finds."""
+    seen: list[tuple[Batch, Trace]] = []
+    attack = type(objective).attack
+
+    def watching(self: Objective, model: nn.Module, batch: Batch) -> Trace:
+        trace = attack(self, model, batch)
+        seen.append((batch, trace))
+        return trace
+
+    with patch.object(type(objective), "attack", watching):
+        yield seen
+
+
+def continued(state: TrainingState, settings: TrainingSettings, epochs: int) -> TrainingState:
+    """Trains on two batches an epoch, for some epochs or to the end."""
+    for done, _ in enumerate(train(state, settings, tiny_images(40, 1), tiny_images(12, 2)), start=1):
+        if done == epochs:
+            break
+    return state
+
+
+def assert_in_ball_and_box(batch: Batch, images: Tensor) -> None:
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert ((images - batch.images).abs().amax(dim=(1, 2, 3)) <= batch.epsilon + 1e-6).all()
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(parts=compositions(), seed=st.integers(0, 3))
+def test_every_valid_composition_trains_and_resumes(parts: dict[str, Any], seed: int) -> None:
+    """AF-38."""
+    chosen = tiny_settings(parts, epochs=2, seed=seed)
+    chosen = replace(chosen, recipe=chosen.recipe.model_copy(update={"batch_size": 20}))
+    with watched(chosen.method.objective) as seen:
+        whole = continued(TrainingState.fresh(tiny_network(), chosen), chosen, 2)
+    assert len(seen) == 4
+    for batch, trace in seen:
+        assert_in_ball_and_box(batch, trace.adversarial)
+        for further in (trace.last_clean, trace.attacked):
+            if further is not None:
+                assert_in_ball_and_box(batch, further)
+    weights = whole.model.state_dict()
+    assert all(value.isfinite().all() for value in weights.values())
+    with tempfile.TemporaryDirectory() as directory:
+        save_resumable(Path(directory), continued(TrainingState.fresh(tiny_network(), chosen), chosen, 1), "identity")
+        state = TrainingState.fresh(tiny_network(seed=99), chosen)
+        assert load_resumable(Path(directory), state, "identity")
+    resumed = continued(state, chosen, 2).model.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in weights.items())
+
+
+@pytest.mark.parametrize("name", load_study().methods)
+def test_every_method_of_params_yaml_learns(name: str) -> None:
+    """With all its own numbers but those that count epochs."""
+    method = load_study().methods[name].scaled(0.05)
+    parts = {slot: getattr(method, slot) for slot in CATALOGUE}
+    losses = [report["train_loss"] for report in trained(tiny_settings(parts, epochs=6)).reports]
+    assert losses[-1] < 0.95 * losses[0]
