@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # DVC runs every stage as `python -m stages.…`: the environment's own Python must come first.
 WITH_ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
-MLFLOW_PORT ?= 5000
+export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check ui clean pins
@@ -37,8 +37,12 @@ check: $(READY) ## ruff and pyright
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/pyright
 
+# Runs that came from DVC's cache are logged first. A server elsewhere has its own page, whose address is printed.
 ui: $(READY) ## MLflow's page on the runs of this repository
-	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(MLFLOW_PORT)
+	@$(BIN)/python -m stages.track || true
+	@case "$$MLFLOW_TRACKING_URI" in http*) ;; *) \
+		MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(MLFLOW_PORT);; esac
 
 pins: $(READY) ## resolve requirements/*.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -72,7 +72,7 @@ def keep_two_runs(content: dict) -> None:
     for name in list(content["active"]):
         if name != "demo":
             del content["active"][name]
-    for section in ("trainings", "finetunes", "adoptions", "runs"):
+    for section in ("trainings", "finetunes", "adoptions", "runs", "stepped"):
         for key in list(content[section]):
             if key not in {f"demo-{method}-s0" for method in RUNS}:
                 content[section].pop(key, None)
@@ -137,7 +137,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 
 def test_mlflow_has_one_run_per_weight_set_and_all_its_metrics(project: Project) -> None:
     script = (
-        "from pipeline.tracking import Tracker; import mlflow; mlflow.set_tracking_uri(Tracker().uri);"
+        "from pipeline.tracking import tracking_uri; import mlflow; mlflow.set_tracking_uri(tracking_uri());"
         "runs = mlflow.search_runs(search_all_experiments=True);"
         "print(len(runs), runs['tags.method'].value_counts().to_dict());"
         "print(sum(c.startswith('metrics.') and 'autoattack' in c for c in runs.columns))"

@@ -1,0 +1,41 @@
+"""The evidence of a suite -> every FAIR-TAT row against its base, with confidence intervals."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import paths
+from pipeline.config import Training, load_study
+from pipeline.console import console, run_stage
+from pipeline.files import whole_directory
+from pipeline.rendering.latex import write_latex
+from pipeline.rendering.markdown import write_markdown
+from pipeline.rendering.significance import significance_grid
+from pipeline.significance import compare, comparison_table
+
+OUTPUT = Path("reports/significance")
+METRICS = {"significance": "worst_class_accuracy", "significance_overall": "overall_accuracy"}
+
+
+def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
+    """Compares the rows of one suite."""
+    study = load_study()
+    settings = study.suite(suite)
+    trained = [run for run in study.runs_of(suite) if isinstance(run, Training)]
+    methods = {run.method_name: run.method for run in trained}
+    comparisons = compare(suite, methods, paths.all_evidence(suite))
+    evaluations = ("clean", f"pgd{settings.evaluation.pgd.steps[0]}", "autoattack", "square")
+    with whole_directory(OUTPUT / suite) as directory:
+        comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)
+        for name, metric in METRICS.items() if comparisons else ():
+            grid = significance_grid(
+                f"{name.replace('_', '-')}-{suite}", settings.title, methods, comparisons, evaluations, metric
+            )
+            write_markdown(directory / f"{name}.md", grid)
+            write_latex(directory / f"{name}.tex", grid)
+    console.print(f"{suite}: {len(comparisons)} differences from bases in {OUTPUT / suite}")
+
+
+if __name__ == "__main__":
+    run_stage(main)
