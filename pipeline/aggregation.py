@@ -21,7 +21,7 @@ from pipeline.paths import EVALUATIONS
 
 KEYS = ("suite", "method", "seed", "weights", "evaluation", "corruption")
 COLUMNS = (*KEYS, "metric", "class_name", "value", "low", "high", "images")
-"""The tidy table. `evaluation` is clean, pgd<steps>, autoattack, square or corruption; `corruption` is empty for the
+"""The tidy table. `evaluation` is clean, pgd<steps>, autoattack, square, corruption or steps; `corruption` is empty for the
 others, and `mean` for the mean over all corruptions; `class_name` is empty for metrics of all classes; accuracies are
 fractions in [0, 1]; `images` counts the predictions the value was computed from, all classes together."""
 
@@ -44,6 +44,9 @@ class Tally:
         confusion: `confusion[y, k]` predictions of images of class `y` were `k`.
         hits: `hits[y, c]` images of class `y` were right in `c` of their predictions (one, or one per severity). The
             mean over corruptions, of which only the overall accuracy is asked, has one row for all classes.
+        pairs: of an attack, the images of each class by whether the clean and the attacked prediction was right, see
+            `pipeline.metrics.paired_bat_errors`.
+        steps: of evidence of steps, `steps[y, t]` images of class `y` were first predicted wrong after `t` steps.
     """
 
     origin: Origin
@@ -52,6 +55,8 @@ class Tally:
     corruption: str
     confusion: Int[np.ndarray, "class class"]
     hits: Int[np.ndarray, "group outcomes"]
+    pairs: Int[np.ndarray, "class 2 2"] | None = None
+    steps: Int[np.ndarray, "class step"] | None = None
 
     @property
     def run(self) -> tuple[str, str, int]:
@@ -177,7 +182,8 @@ def tallies(files: Sequence[Path]) -> list[Tally]:
         frame, origin = read_evidence(path)
         _refuse_contradiction(path, origin, origins)
         origins[path] = origin
-        counted.extend((_corruption_tallies if origin.evaluation == "corruptions" else _attack_tallies)(frame, origin))
+        counters = {"corruptions": _corruption_tallies, "steps": _steps_tallies}
+        counted.extend(counters.get(origin.evaluation, _attack_tallies)(frame, origin))
     counted.sort(key=lambda tally: (tally.run, EVALUATIONS.index(tally.origin.evaluation)))
     return [tally for _, run in groupby(counted, key=lambda tally: tally.run) for tally in _clean_once(list(run))]
 
@@ -216,7 +222,20 @@ def _attack_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
     for number, weights in enumerate(all_weights):
         yield Tally(origin, weights, "clean", "", *_counts(labels, clean[number, :1], origin))
         for attack, predictions in zip(attacks, adversarial[number], strict=True):
-            yield Tally(origin, weights, attack, "", *_counts(labels, predictions[None], origin))
+            pairs = np.zeros((len(origin.class_names), 2, 2), dtype=np.int64)
+            np.add.at(pairs, (labels, (clean[number, 0] == labels).astype(int), (predictions == labels).astype(int)), 1)
+            yield Tally(origin, weights, attack, "", *_counts(labels, predictions[None], origin), pairs)
+
+
+def _steps_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
+    """An image that withstood all steps counts as right, and with the number of all steps."""
+    (all_weights, _), labels, first = _arranged(frame, origin, "first_success")
+    _, _, adversarial = _arranged(frame, origin, "adversarial")
+    shape = (len(origin.class_names), int(first.max()) + 1)
+    for number, weights in enumerate(all_weights):
+        steps = np.bincount(labels * shape[1] + first[number, 0], minlength=shape[0] * shape[1]).reshape(shape)
+        counts = _counts(labels, adversarial[number, :1], origin)
+        yield Tally(origin, weights, "steps", "", *counts, steps=steps)
 
 
 def _corruption_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
@@ -262,3 +281,30 @@ def _numbers(tally: Tally, bootstrap: Bootstrap) -> Iterator[tuple[str, str, flo
         names = tally.origin.class_names if values.ndim else ("",)
         columns = (np.atleast_1d(values), np.atleast_1d(interval.low), np.atleast_1d(interval.high))
         yield from zip([metric] * len(names), names, *(column.tolist() for column in columns), strict=True)
+    if tally.pairs is not None:
+        yield from _errors(tally.pairs, bootstrap)
+    if tally.steps is not None:
+        yield from _attack_steps(tally.steps, tally.origin.class_names, bootstrap)
+
+
+def _attack_steps(
+    steps: Int[np.ndarray, "class step"], class_names: Sequence[str], bootstrap: Bootstrap
+) -> Iterator[tuple[str, str, float, float, float]]:
+    """The mean number of steps that break an image, of all and of each class (BAT Figure 2), as `_numbers` gives numbers."""
+    intervals = bootstrap.attack_steps(steps)
+    overall, of_classes = metrics.attack_steps(steps), metrics.class_attack_steps(steps)
+    low, high = intervals["attack_steps"]
+    yield "attack_steps", "", float(overall), float(low), float(high)
+    of_class = intervals["class_attack_steps"]
+    for name, value, low, high in zip(class_names, of_classes, *of_class, strict=True):
+        yield "class_attack_steps", name, float(value), float(low), float(high)
+
+
+def _errors(
+    pairs: Int[np.ndarray, "class 2 2"], bootstrap: Bootstrap
+) -> Iterator[tuple[str, str, float, float, float]]:
+    """BAT's six errors, as `_numbers` gives numbers. All are numbers of the attack: the standard ones see its images."""
+    intervals = bootstrap.bat_errors(pairs)
+    for name, value in metrics.paired_bat_errors(pairs)._asdict().items():
+        low, high = intervals[f"{name}_error"]
+        yield f"{name}_error", "", float(value), float(low), float(high)

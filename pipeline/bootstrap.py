@@ -76,6 +76,23 @@ class Bootstrap(Settings):
             "cfps": self._interval(metrics.ratio(false_positives, false_positives.sum(axis=-1, keepdims=True))),
         }
 
+    def bat_errors(self, pairs: Int[np.ndarray, "class 2 2"]) -> dict[str, Interval]:
+        """Intervals of BAT's six errors, by the names they have in the tidy table.
+
+        Args:
+            pairs: see `pipeline.metrics.paired_bat_errors`; an image is drawn with both of its predictions.
+        """
+        errors = metrics.paired_bat_errors(self._resampled(pairs))
+        return {f"{name}_error": self._interval(values) for name, values in errors._asdict().items()}
+
+    def attack_steps(self, steps: Int[np.ndarray, "class step"]) -> dict[str, Interval]:
+        """Intervals of `attack_steps` and `class_attack_steps`, from the counts that `pipeline.metrics` takes."""
+        drawn = self._resampled(steps)
+        return {
+            "attack_steps": self._interval(metrics.attack_steps(drawn)),
+            "class_attack_steps": self._interval(metrics.class_attack_steps(drawn)),
+        }
+
     def _resampled(self, counts: Int[np.ndarray, "..."]) -> Int[np.ndarray, "replicate ..."]:
         """Counts of the cells among as many images as there are, drawn with replacement."""
         occupied, images = counts > 0, counts.sum()

@@ -19,7 +19,7 @@ from pipeline.training.recipe import Recipe
 
 WeightSet = Literal["last", "ema", "fawa", "best"]
 
-RUN_SECTIONS = ("active", "trainings", "finetunes", "adoptions", "runs")
+RUN_SECTIONS = ("active", "trainings", "finetunes", "adoptions", "runs", "stepped")
 """The sections of runs.yaml and own.yaml."""
 
 
@@ -30,18 +30,32 @@ class MadeCorruptions(Settings):
     seed: NonNegativeInt = 0
 
 
+class ImagesPerClass(Settings):
+    """How many images of every class a suite uses, the first in file order; all by default.
+
+    Attributes:
+        train: before the validation images are taken from them.
+        test: of the test set.
+    """
+
+    train: PositiveInt | None = None
+    test: PositiveInt | None = None
+
+
 class Data(Settings):
     """Where a suite's images come from, and how they are split (spec 5).
 
     Attributes:
         source: where the images come from.
         without_classes: numbers of classes that are left out of all splits; the others keep their order.
+        images_per_class: uses only a part of the images, where the machine or the evening is small.
         validation_fraction: share of every class, the first images in file order, that becomes the validation set.
         corruptions: an official corrupted test set, or corruptions made from the test images.
     """
 
     source: Source
     without_classes: tuple[NonNegativeInt, ...] = ()
+    images_per_class: ImagesPerClass = ImagesPerClass()
     validation_fraction: Real = 0.02
     corruptions: Annotated[MadeCorruptions | CorruptedSource, Field(discriminator="kind")] = MadeCorruptions()
 
@@ -115,6 +129,20 @@ class CorruptionsEvaluation(Settings):
     batch_size: PositiveInt = 2048
 
 
+class StepsEvaluation(Settings):
+    """How many steps of PGD break each image (BAT Figure 2; spec 6), from the image itself.
+
+    Attributes:
+        step_size: in units of [0, 1] images.
+        num_steps: how many at most; an image that withstands them all counts with this number.
+        batch_size: images attacked at once.
+    """
+
+    step_size: PixelDistance = 0.4 / 255
+    num_steps: Annotated[PositiveInt, Field(le=32767)] = 1000
+    batch_size: PositiveInt = 1024
+
+
 class Evaluations(Settings):
     """The evaluation protocol of a suite, one entry per evaluation stage."""
 
@@ -122,6 +150,7 @@ class Evaluations(Settings):
     autoattack: AutoAttackEvaluation = AutoAttackEvaluation()
     square: SquareEvaluation = SquareEvaluation()
     corruptions: CorruptionsEvaluation = CorruptionsEvaluation()
+    steps: StepsEvaluation = StepsEvaluation()
 
 
 class Suite(Settings):
@@ -176,6 +205,10 @@ class RunLine(Settings):
     def key(self) -> str:
         """The name a run has in runs.yaml."""
         return f"{self.suite}-{self.method}-s{self.seed}"
+
+
+def _same_run(line: RunLine, other: RunLine | None) -> bool:
+    return other is not None and line.key == other.key
 
 
 class Run:
@@ -238,6 +271,7 @@ class Study(Settings):
         finetunes: runs that start from another run's weights.
         adoptions: published networks to evaluate.
         runs: all three together.
+        stepped: those of the runs whose attacks are also followed step by step; costly, and shown in one figure only.
     """
 
     suites: dict[str, Suite]
@@ -248,6 +282,7 @@ class Study(Settings):
     finetunes: dict[str, RunLine] = {}
     adoptions: dict[str, RunLine] = {}
     runs: dict[str, RunLine] = {}
+    stepped: dict[str, RunLine] = {}
 
     @model_validator(mode="after")
     def _runs_refer_to_what_there_is(self) -> "Study":
@@ -258,6 +293,8 @@ class Study(Settings):
                 self._check_line(section, key, line)
         if set(self.runs) != {*self.trainings, *self.finetunes, *self.adoptions}:
             raise ValueError("runs: must hold `<<: [*trainings, *finetunes, *adoptions]` and nothing else")
+        if strange := [key for key, line in self.stepped.items() if not _same_run(line, self.runs.get(key))]:
+            raise ValueError(f"stepped.{strange[0]}: there is no such line under runs:; it must be the same there")
         if unknown := sorted(set(self.active) - set(self.suites)):
             raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
         return self

@@ -36,6 +36,7 @@ _ATTACK_SCHEMA = pa.schema(
         ("adversarial", pa.int16()),
     ]
 )
+_STEPS_SCHEMA = _ATTACK_SCHEMA.append(pa.field("first_success", pa.int16()))
 _CORRUPTION_SCHEMA = pa.schema(
     [
         ("weights", _NAME),
@@ -64,7 +65,7 @@ class Origin(Settings):
     suite: str
     method: str
     seed: int
-    evaluation: Literal["pgd", "autoattack", "square", "corruptions"]
+    evaluation: Literal["pgd", "autoattack", "square", "corruptions", "steps"]
     class_names: tuple[str, ...]
     settings: dict[str, Any]
     weights_sha256: dict[str, str]
@@ -90,7 +91,7 @@ class Origin(Settings):
     @property
     def columns(self) -> pa.Schema:
         """Columns and types of the rows."""
-        return _CORRUPTION_SCHEMA if self.evaluation == "corruptions" else _ATTACK_SCHEMA
+        return {"corruptions": _CORRUPTION_SCHEMA, "steps": _STEPS_SCHEMA}.get(self.evaluation, _ATTACK_SCHEMA)
 
 
 def attack_rows(
@@ -116,6 +117,20 @@ def attack_rows(
         _integers(adversarial, "int16"),
     ]
     return pa.table(columns, schema=_ATTACK_SCHEMA)
+
+
+def steps_rows(
+    weights: str,
+    attack: str,
+    index: ArrayLike,
+    labels: ArrayLike,
+    clean: ArrayLike,
+    adversarial: ArrayLike,
+    first_success: ArrayLike,
+) -> pa.Table:
+    """`attack_rows`, and after how many steps of the attack the prediction was first wrong; all steps where it never was."""
+    rows = attack_rows(weights, attack, index, labels, clean, adversarial)
+    return rows.append_column(_STEPS_SCHEMA.field("first_success"), pa.array(_integers(first_success, "int16")))
 
 
 def corruption_rows(
@@ -260,6 +275,7 @@ def _value_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
     last_class = len(origin.class_names) - 1
     ranges = dict.fromkeys(("label", "clean", "adversarial", "prediction"), (0, last_class))
     ranges |= {"severity": (SEVERITIES[0], SEVERITIES[-1]), "index": (0, np.iinfo("int32").max)}
+    ranges |= {"first_success": (0, np.iinfo("int16").max)}
     for name in rows.column_names:
         if name not in ranges:
             continue
@@ -274,7 +290,7 @@ def _name_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
     if held != described:
         yield f"its rows are of the weights {', '.join(held)}, but its origin describes {', '.join(described) or 'none'}"
     if "attack" in rows.column_names:
-        pattern = r"pgd[1-9]\d*" if origin.evaluation == "pgd" else origin.evaluation
+        pattern = r"pgd[1-9]\d*" if origin.evaluation in ("pgd", "steps") else origin.evaluation
         if strange := [name for name in _coded(rows["attack"])[1] if not re.fullmatch(pattern, name)]:
             yield f"it is evidence of {origin.evaluation}, but holds the attack {strange[0]!r}"
 

@@ -90,12 +90,38 @@ class BatErrors(NamedTuple):
 
 def bat_errors(clean: Confusion, robust: Confusion) -> BatErrors:
     """Errors of the same images without and with an attack. Boundary = robust - standard, class by class (spec 6)."""
-    assert (clean.sum(axis=-1) == robust.sum(axis=-1)).all(), "clean and robust confusions must be of the same images"
-    average_standard, average_robust = 1 - overall_accuracy(clean), 1 - overall_accuracy(robust)
-    standard, attacked = 1 - class_accuracies(clean), 1 - class_accuracies(robust)
+    images = clean.sum(axis=-1)
+    assert (images == robust.sum(axis=-1)).all(), "clean and robust confusions must be of the same images"
+    return _bat_errors(images - _diagonal(clean), images - _diagonal(robust), images)
+
+
+def paired_bat_errors(pairs: Num[np.ndarray, "*batch class 2 2"]) -> BatErrors:
+    """The same from `pairs[y, c, r]`: how many images of class `y` were right (1) or wrong (0) clean, and attacked."""
+    return _bat_errors(pairs[..., 0, :].sum(axis=-1), pairs[..., :, 0].sum(axis=-1), pairs.sum(axis=(-2, -1)))
+
+
+def _bat_errors(clean_wrong: np.ndarray, robust_wrong: np.ndarray, images: np.ndarray) -> BatErrors:
+    """From the numbers of wrong predictions and of images, `*batch class`."""
+    total = images.sum(axis=-1)
+    average_standard, average_robust = (ratio(wrong.sum(axis=-1), total) for wrong in (clean_wrong, robust_wrong))
+    standard, attacked = ratio(clean_wrong, images), ratio(robust_wrong, images)
     worst = (np.asarray(np.fmax.reduce(errors, axis=-1)) for errors in (standard, attacked - standard, attacked))
     average_boundary = average_robust - average_standard
     return BatErrors(*map(np.asarray, (average_standard, average_boundary, average_robust)), *worst)
+
+
+def attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> Value:
+    """Mean number of steps that break an image, from `steps[y, t]` images of class `y` that `t` steps broke."""
+    return _mean_step(steps.sum(axis=-2))
+
+
+def class_attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> PerClass:
+    """The same of each source class (BAT Figure 2; spec 6)."""
+    return _mean_step(steps)
+
+
+def _mean_step(steps: np.ndarray) -> np.ndarray:
+    return ratio(steps @ np.arange(steps.shape[-1]), steps.sum(axis=-1))
 
 
 def total_variation_to_uniform(distribution: PerClass) -> Value:

@@ -7,10 +7,11 @@ RUN_LISTS = (Path("runs.yaml"), Path("own.yaml"))
 ARCHIVES = Path("data/archives")
 FINGERPRINTS = Path("fingerprints")
 DEMO = Path("reports/demo.txt")
+DEMO_REPORT = Path("reports/demo_report")
 PUBLISHED = Path("reports/published/paper_results.csv")
 
-EVALUATIONS = ("pgd", "autoattack", "square", "corruptions")
-"""Every evaluation stage."""
+EVALUATIONS = ("pgd", "autoattack", "square", "corruptions", "steps")
+"""Every evaluation stage; `steps` is for the runs under `stepped:` only."""
 
 
 def dataset(suite: str) -> Path:
@@ -61,6 +62,16 @@ def headline(suite: str) -> Path:
 def tables(suite: str) -> Path:
     """The rendered tables of a suite."""
     return Path("reports/tables") / suite
+
+
+def paper_table(name: str, suffix: str) -> Path:
+    """A table of a paper with our numbers, as `.md` or `.tex`."""
+    return Path("reports/tables") / f"{name}{suffix}"
+
+
+def paper_figure(name: str, suffix: str) -> Path:
+    """A figure of a paper with our numbers, as `.pdf` or `.png`."""
+    return Path("reports/figures") / f"{name}{suffix}"
 
 
 def figures(suite: str) -> Path:

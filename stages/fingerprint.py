@@ -1,25 +1,32 @@
 """Writes what every stage depends on besides its files: one small file per stage and suite (or run)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import Adoption, Suite, Training, load_study
+from pipeline.config import Adoption, Study, Suite, Training, load_study
 from pipeline.console import run_stage
 from pipeline.files import whole_directory
 from pipeline.fingerprint import fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
+from pipeline.papers.figure_rows import SHOWN_SUITES
 
 
 def main() -> None:
     """Writes fingerprints/, whole."""
     with whole_directory(paths.FINGERPRINTS) as beside:
-        for name, modules, settings in _stages():
+        for name, text in contents():
             path = beside / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n")
+            path.write_text(text)
+
+
+def contents() -> Iterator[tuple[Path, str]]:
+    """Path below fingerprints/ and text of every fingerprint."""
+    for name, modules, settings in _stages():
+        yield name, json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n"
 
 
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
@@ -35,8 +42,10 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
             modules = ["stages.evaluate", f"pipeline.evaluation.{evaluation}", *architecture]
             yield Path(evaluation, name), modules, _protocol(suite, evaluation)
         yield Path("aggregate", name), ["stages.aggregate"], {}
-        yield Path("tables", name), ["stages.tables"], _presentation(name)
+        yield Path("tables", name), ["stages.tables"], _presentation(study, name)
     yield Path("demo", "demo"), ["stages.demo"], {}
+    for name, shown in SHOWN_SUITES.items():
+        yield Path("paper", name), ["stages.paper"], _presentation_of_paper(study, shown)
     for run in study.resolved.values():
         if isinstance(run, Adoption):
             settings = run.architecture.model_dump(mode="json", exclude={"path"})
@@ -60,14 +69,25 @@ def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:
     return {"epsilon": suite.threat.epsilon, "weights": suite.weights, **settings}
 
 
-def _presentation(suite: str) -> dict[str, Any]:
-    study = load_study()
+def _presentation(study: Study, suite: str) -> dict[str, Any]:
     methods = {run.method_name: run.presentation for run in study.runs_of(suite)}
     words = {"label", "short", "group", "ours"}
     return {
         "title": study.suites[suite].title,
         "evaluation": study.suites[suite].evaluation.model_dump(mode="json"),
         "methods": [(name, method.model_dump(include=words)) for name, method in methods.items()],
+    }
+
+
+def _presentation_of_paper(study: Study, suites: Iterable[str]) -> dict[str, Any]:
+    """Headings and budgets; the rows are the papers' own."""
+    return {
+        name: {
+            "title": study.suites[name].title,
+            "evaluation": study.suites[name].evaluation.model_dump(mode="json"),
+        }
+        for name in suites
+        if name in study.suites
     }
 
 

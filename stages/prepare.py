@@ -16,7 +16,16 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     """Writes data/SUITE: its training, validation and test images, and a manifest."""
     data = load_study().suite(suite).data
     began = time.perf_counter()
-    manifest = prepare(suite, data.source, data.validation_fraction, paths.dataset(suite), paths.ARCHIVES)
+    manifest = prepare(
+        suite,
+        data.source,
+        data.validation_fraction,
+        paths.dataset(suite),
+        paths.ARCHIVES,
+        without_classes=data.without_classes,
+        train_per_class=data.images_per_class.train,
+        test_per_class=data.images_per_class.test,
+    )
     console.print(f"{suite}: {described(manifest)}; {time.perf_counter() - began:.1f} s", soft_wrap=True, markup=False)
 
 

@@ -76,7 +76,10 @@ def test_every_metric_of_an_attack_is_that_counted_by_hand(tmp_path):
     assert [value(table, "cfps", name, evaluation="pgd10") for name in CLASSES] == pytest.approx([0, 1 / 3, 2 / 3])
     ovr = [value(table, "class_accuracy_ovr", name, evaluation="pgd10") for name in CLASSES]
     assert ovr == pytest.approx([5 / 6, 3 / 6, 4 / 6])
-    assert len(table) == 2 * (3 + 3 * 3)
+    errors = [f"{kind}_{name}_error" for kind in ("average", "worst") for name in ("standard", "boundary", "robust")]
+    found = [value(table, name, evaluation="pgd10") for name in errors]
+    assert found == pytest.approx([1 / 6, 2 / 6, 3 / 6, 0.5, 0.5, 1])
+    assert len(table) == 2 * (3 + 3 * 3) + len(errors)
 
 
 def test_intervals_hold_their_values_and_undefined_values_have_none(tmp_path):

@@ -1,5 +1,6 @@
 """From a source to the canonical form."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pipeline.data.download import locate
 from pipeline.data.imagefolder import read_image_folder, read_imagenette
 from pipeline.data.images import ImageForm
 from pipeline.data.sources import Cifar10, Cifar100, Digits, ImageFolder, Imagenette, Source
-from pipeline.data.splits import split_validation
+from pipeline.data.splits import first_of_each_class, split_validation, without
 from pipeline.files import whole_directory
 
 _PACKAGES = {"digits": ("scikit-learn",), "imagenette": ("pillow",), "imagefolder": ("pillow",)}
@@ -19,7 +20,15 @@ _PACKAGES = {"digits": ("scikit-learn",), "imagenette": ("pillow",), "imagefolde
 
 
 def prepare(
-    name: str, source: Source, validation_fraction: float, output_directory: Path, archives_directory: Path
+    name: str,
+    source: Source,
+    validation_fraction: float,
+    output_directory: Path,
+    archives_directory: Path,
+    *,
+    without_classes: Sequence[int] = (),
+    train_per_class: int | None = None,
+    test_per_class: int | None = None,
 ) -> Manifest:
     """Reads a source and writes its three splits and their manifest; the directory appears whole.
 
@@ -29,11 +38,16 @@ def prepare(
         validation_fraction: share of every class that validates.
         output_directory: where the splits go; replaced if it is there.
         archives_directory: the cache of downloads.
+        without_classes: numbers of classes that are left out.
+        train_per_class: uses only the first so many training images of every class, validation included.
+        test_per_class: the same for the test set.
 
     Raises:
-        UserError: the source cannot be had or read, a class is too small, or the disk is full.
+        UserError: the source cannot be had or read, a class is too small or not there, or the disk is full.
     """
     everything, test, archives = read_source(source, archives_directory)
+    everything, test = (without(split, without_classes) for split in (everything, test))
+    everything, test = first_of_each_class(everything, train_per_class), first_of_each_class(test, test_per_class)
     train, validation = split_validation(everything, validation_fraction)
     mean, std = channel_statistics(train.images)
     splits = {"train": train, "validation": validation, "test": test}

@@ -1,5 +1,6 @@
 """Which images are for training, validation and testing: a rule on file order, no randomness (spec 5)."""
 
+from collections.abc import Sequence
 from math import ceil
 
 import torch
@@ -51,6 +52,33 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
         )
     validation = rank_in_class(split.labels) < shares[split.labels]
     return _selected(split, ~validation), _selected(split, validation)
+
+
+def first_of_each_class(split: Split, count: int | None) -> Split:
+    """The first `count` images of every class in file order; all where None, or of a class that has no more."""
+    return split if count is None else _selected(split, rank_in_class(split.labels) < count)
+
+
+def without(split: Split, classes: Sequence[int]) -> Split:
+    """The images of the other classes, which are numbered anew in their order (BAT Table 4).
+
+    Raises:
+        UserError: there is no such class, or fewer than two would be left.
+    """
+    if not classes:
+        return split
+    count = len(split.class_names)
+    kept = [number for number in range(count) if number not in classes]
+    if max(classes) >= count or len(kept) < 2:
+        raise UserError(
+            f"`without_classes` is {', '.join(map(str, classes))}, but the {count} classes are numbered 0 to {count - 1}, "
+            "and two of them must be left. Correct it in params.yaml."
+        )
+    numbers = torch.full((count,), -1)
+    numbers[kept] = torch.arange(len(kept))
+    labels = numbers[split.labels]
+    names = tuple(split.class_names[number] for number in kept)
+    return Split(split.images[labels >= 0], labels[labels >= 0], names)
 
 
 def _remedy(images: int) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from pipeline.aggregation import over_seeds
 from pipeline.errors import UserError
 
-_METRICS = ("overall_accuracy", "worst_class_accuracy", "class_accuracy")
+_ERRORS = tuple(f"{kind}_{name}_error" for kind in ("average", "worst") for name in ("standard", "boundary", "robust"))
+_METRICS = ("overall_accuracy", "worst_class_accuracy", "class_accuracy", *_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,15 @@ class Content:
 
     @cached_property
     def statistics(self) -> dict[Address, Statistic]:
-        """Every accuracy of the suites, by its address."""
+        """Every accuracy of the suites, and every error of BAT's, by its address."""
         wanted = self.table["suite"].isin(list(self.suites)) & self.table["metric"].isin(_METRICS)
         found = self.table.loc[wanted]
         keys = list(Address._fields)
         assert not found.duplicated([*keys, "seed"]).any(), "the tidy table holds a value twice"
-        assert found["value"].dropna().between(0, 1).all(), "accuracies are fractions in [0, 1]"
+        # A boundary error is a difference: below zero where an attack rights more predictions than it breaks.
+        lowest = found["metric"].str.endswith("_boundary_error").map({True: -1.0, False: 0.0})
+        assert (found["value"].dropna() >= lowest[found["value"].notna()]).all(), "fractions lie in [0, 1]"
+        assert (found["value"].dropna() <= 1).all(), "accuracies are fractions in [0, 1]"
         images = found.groupby(keys, sort=False, observed=True)["images"].agg(["min", "max"]).reset_index()
         numbers = over_seeds(found).merge(images, on=keys, validate="one_to_one")
         columns = (numbers[name].tolist() for name in (*keys, "mean", "std", "seeds", "min", "max"))

@@ -6,7 +6,7 @@ Each function gives a figure to look at or to save; nothing here keeps state bet
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -163,6 +163,35 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
     return figure
 
 
+def source_and_target(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, targets: str = "pgd20") -> Figure:
+    """How hard each class is to attack and how often it is mistaken for others (BAT Figure 2).
+
+    Above, the mean number of steps that break an image of the class; below, the share of all wrong predictions under
+    `targets` that land in the class, which is the class false positive score. Bars with their intervals.
+
+    Args:
+        table: the tidy table (`pipeline.aggregation.COLUMNS`), with the evaluation `steps`.
+        targets: the evaluation of the lower panel.
+
+    Raises:
+        UserError: no row has a value in one of the panels.
+    """
+    steps = [_unscaled(one) for one in _series(table, rows, suite, "steps", "class_attack_steps")]
+    shares = _series(table, rows, suite, targets, "cfps")
+    with _style():
+        figure = Figure(figsize=(_WIDTH, 4.2))
+        above, below = figure.subplots(2, sharex=True)
+        _draw(above, steps, descending=False)
+        above.set_ylabel("Steps to break an image")
+        _draw(below, shares, descending=True)
+        uniform = below.axhline(100 / len(shares[0].classes), color="#444444", linestyle="--", linewidth=0.9)
+        below.set_ylabel(f"Wrong predictions\nas the class, {evaluation_heading(targets)} (%)")
+        above.label_outer()
+        figure.align_ylabels()
+        _legend(figure, max((steps, shares), key=len), ("uniform", uniform))
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a `.pdf` or `.png`, whole or not at all, without a date: the same figure, the same bytes."""
     metadata = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}[path.suffix]
@@ -219,6 +248,11 @@ def _series(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation: st
             "Evaluate the runs first: `dvc repro` makes what is missing."
         )
     return found
+
+
+def _unscaled(series: _Series) -> _Series:
+    """Numbers that are no fractions, and so not in percent."""
+    return replace(series, mean=series.mean / 100, low=series.low / 100, high=series.high / 100)
 
 
 def _one_series(values: pd.DataFrame, label: str, number: int, classes: tuple[str, ...]) -> _Series:

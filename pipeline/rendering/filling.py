@@ -41,6 +41,9 @@ class Layout:
         name: of the layout, without the suite.
         stub: heading of the line labels.
         absent: headings of what was left out.
+        decimals: FAIR-TAT prints one, BAT two.
+        lowest_is_best: for errors; of accuracies the highest is.
+        closing: notes that stand last.
     """
 
     name: str
@@ -50,6 +53,9 @@ class Layout:
     columns: Sequence[Slot]
     lines: Sequence[Slot]
     absent: Sequence[str]
+    decimals: int = 1
+    lowest_is_best: bool = False
+    closing: Sequence[str] = ()
 
     def grid(self) -> Grid:
         """The filled table.
@@ -81,7 +87,8 @@ class Layout:
         footnote = self._letters.get(self._remarks[place], "")
         if place not in self._used:
             return Cell(footnote=footnote)
-        return Cell(self._used[place].mean, self._used[place].std, self._marks.get(place, ""), footnote)
+        used = self._used[place]
+        return Cell(used.mean, used.std, self._marks.get(place, ""), footnote, self.decimals)
 
     @cached_property
     def _addresses(self) -> dict[_Place, Address]:
@@ -106,20 +113,20 @@ class Layout:
 
     @cached_property
     def _marks(self) -> dict[_Place, Mark]:
-        """The best and the second best of each column, or of each line within a suite; what prints equal is equal.
+        """The best and the second best of each column, or of each line, within a suite; what prints equal is equal.
 
-        Every layout holds accuracies, so the best is the highest. A number without rivals has no mark.
+        A number without rivals has no mark.
         """
         rivals: dict[Hashable, dict[_Place, Decimal]] = {}
         for (i, j), statistic in self._used.items():
-            across = j if self._methods_are_lines else (i, self._addresses[i, j].suite)
-            rivals.setdefault(across, {})[i, j] = percent(statistic.mean)
+            across = (j if self._methods_are_lines else i, self._addresses[i, j].suite)
+            rivals.setdefault(across, {})[i, j] = percent(statistic.mean, self.decimals)
         marks: dict[_Place, Mark] = {}
         names: tuple[Mark, Mark] = ("best", "second")
         for numbers in rivals.values():
             if len(numbers) > 1:
                 # Rounding keeps the order, so printed numbers rank like the unrounded ones, with what prints equal tied.
-                ranks = dict(zip(sorted(set(numbers.values()), reverse=True), names, strict=False))
+                ranks = dict(zip(sorted(set(numbers.values()), reverse=not self.lowest_is_best), names, strict=False))
                 marks |= {place: ranks[number] for place, number in numbers.items() if number in ranks}
         return marks
 
@@ -163,6 +170,7 @@ class Layout:
         yield from (self.content.notes[place] for place in shown if place in self.content.notes)
         if self.absent:
             yield f"Not evaluated: {_listed(self.absent)}."
+        yield from self.closing
 
     def _rivals(self) -> str:
         """Among what the best was sought. Says `all`, because a wide table is printed in several parts."""

@@ -24,26 +24,28 @@ class Cell:
         mean: over seeds, a fraction in [0, 1]; None where there is no value.
         std: sample standard deviation over seeds; None for fewer than two.
         footnote: the letter of a footnote, or empty.
+        decimals: FAIR-TAT prints one, BAT two.
     """
 
     mean: float | None = None
     std: float | None = None
     mark: Mark = ""
     footnote: str = ""
+    decimals: int = 1
 
     @property
     def number(self) -> str:
         """The mean in percent; a dash where there is none."""
-        return MISSING if self.mean is None else str(percent(self.mean))
+        return MISSING if self.mean is None else str(percent(self.mean, self.decimals))
 
     @property
     def spread(self) -> str:
         """The standard deviation in percent points; empty where there is none."""
-        return "" if self.std is None else str(percent(self.std))
+        return "" if self.std is None else str(percent(self.std, self.decimals))
 
     @property
     def text(self) -> str:
-        """`83.47`, or `83.47 ± 0.21` over several seeds."""
+        """`83.5`, or `83.5 ± 0.2` over several seeds."""
         return f"{self.number} ± {self.spread}" if self.spread else self.number
 
 
@@ -89,13 +91,10 @@ class Grid:
         return 6 if any(cell.spread for line in self.lines for cell in line.cells) else 9
 
 
-def percent(fraction: float) -> Decimal:
-    """A fraction in percent, rounded half up to two decimals as people round: 0.83465 is 83.47.
-
-    Two decimals tell every image of a test set of 10,000, and are what BAT prints; FAIR-TAT prints one.
-    """
+def percent(fraction: float, decimals: int = 1) -> Decimal:
+    """A fraction in percent, rounded half up as people round: 0.83465 is 83.5, and with two decimals 83.47."""
     # Binary noise goes first: 100 * 0.83465 is not 83.465.
-    return Decimal(repr(round(100 * float(fraction), 9))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return Decimal(repr(round(100 * float(fraction), 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
 def blocks(grid: Grid, max_columns: int) -> list[Grid]:

@@ -90,7 +90,7 @@ def _by_evaluation(name: str, caption: str, content: Content, evaluations: Seque
         for evaluation in evaluations
         for metric, metric_heading in METRICS.items()
     ]
-    lines = _row_slots(content.rows)
+    lines = row_slots(content.rows)
     kept = with_values(content, columns, lines)
     absent = [" ".join(column.headings[:2]) for column in columns if column not in kept]
     return Layout(name, caption, "Method", content, kept, lines, absent).grid()
@@ -114,14 +114,14 @@ def _rows_side_by_side(name: str, caption: str, stub: str, content: Content, lin
     columns = [
         replace(slot, headings=(heading, row.short or row.label), address={"suite": suite, **slot.address})
         for suite, heading in content.suites.items()
-        for row, slot in zip(content.rows, _row_slots(content.rows), strict=True)
+        for row, slot in zip(content.rows, row_slots(content.rows), strict=True)
     ]
     kept = with_values(content, lines, columns)
     absent = [line.headings[0] for line in lines if line not in kept]
     return Layout(name, caption, stub, content, columns, kept, absent).grid()
 
 
-def _row_slots(rows: Sequence[Row]) -> list[Slot]:
+def row_slots(rows: Sequence[Row]) -> list[Slot]:
     """A slot per row. A rule separates groups; space separates the weight sets where a group compares ours with others."""
     compares = {group: len({row.ours for row in rows if row.group == group}) == 2 for group in {r.group for r in rows}}
     slots: list[Slot] = []

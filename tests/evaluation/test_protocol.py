@@ -3,7 +3,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import paths
-from pipeline.config import AutoAttackEvaluation, CorruptionsEvaluation, PgdEvaluation, SquareEvaluation
+from pipeline.config import (
+    AutoAttackEvaluation,
+    CorruptionsEvaluation,
+    PgdEvaluation,
+    SquareEvaluation,
+    StepsEvaluation,
+)
 from pipeline.errors import UserError
 from pipeline.evaluation.protocol import EvaluationSet, evaluate_model, module_of
 from tests.evaluation.toys import EPSILON, tiny_model, tiny_set
@@ -45,9 +51,10 @@ def test_every_evaluation_has_a_module() -> None:
         "pgd": PGD,
         "autoattack": AutoAttackEvaluation(images=12),
         "square": SquareEvaluation(),
+        "steps": StepsEvaluation(),
     }
     workloads = {name: module_of(name).workload(tiny_set(30), settings) for name, settings in protocols.items()}
-    assert workloads == {"pgd": 30, "autoattack": 12, "square": 30}
+    assert workloads == {"pgd": 30, "autoattack": 12, "square": 30, "steps": 30}
     assert set(paths.EVALUATIONS) == {*protocols, "corruptions"}
 
 

@@ -145,7 +145,9 @@ def test_evaluating_again_gives_the_same_rows() -> None:
 def test_an_unknown_evaluation_is_answered_with_those_there_are() -> None:
     with pytest.raises(UserError) as caught:
         main("fgsm", "tiny", "at", 1)
-    assert str(caught.value) == ("There is no evaluation 'fgsm'; there are: pgd, autoattack, square, corruptions.")
+    assert str(caught.value) == (
+        "There is no evaluation 'fgsm'; there are: pgd, autoattack, square, corruptions, steps."
+    )
 
 
 def test_a_run_without_any_of_the_weights_asked_for_is_refused() -> None:

@@ -28,8 +28,8 @@ def test_a_small_table_reads_as_written_here():
         "             Clean        PGD-10",
         "Method     Overall Worst Overall Worst",
         "──────────────────────────────────────",
-        "AT           83.47 67.30   47.90   – a",
-        "FAIR-TAT ◇   80.00 73.70   48.12 20.00",
+        "AT            83.5  67.3    47.9   – a",
+        "FAIR-TAT ◇    80.0  73.7    48.1  20.0",
         "",
         "Bold: best of its column; underlined: second best.",
         "◇: ours.",
@@ -61,8 +61,8 @@ def test_parts_have_every_column_once():
 def test_the_best_is_bold_and_the_second_underlined():
     entries = [*four("at", 0.8, None, None, None), *four("fair_tat", 0.7, None, None, None)]
     text = printed(table1(content(entries)), 80, force_terminal=True, color_system="standard")
-    assert "\x1b[1m80.00\x1b[0m" in text
-    assert "\x1b[4m70.00\x1b[0m" in text
+    assert "\x1b[1m80.0\x1b[0m" in text
+    assert "\x1b[4m70.0\x1b[0m" in text
 
 
 def test_names_are_no_markup():

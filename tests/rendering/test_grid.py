@@ -19,16 +19,26 @@ def numbers(part):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "printed"),
-    [(0.83465, "83.47"), (0.00035, "0.04"), (1, "100.00"), (0, "0.00"), (1 / 3, "33.33"), (0.99996, "100.00")],
+    ("fraction", "one", "two"),
+    [
+        (0.83465, "83.5", "83.47"),
+        (0.00035, "0.0", "0.04"),
+        (0.0005, "0.1", "0.05"),
+        (1, "100.0", "100.00"),
+        (0, "0.0", "0.00"),
+        (1 / 3, "33.3", "33.33"),
+        (0.99996, "100.0", "100.00"),
+        (-0.0125, "-1.3", "-1.25"),
+    ],
 )
-def test_fractions_are_printed_in_percent_with_two_decimals_rounded_half_up(fraction, printed):
-    assert str(percent(fraction)) == Cell(fraction).number == printed
+def test_fractions_are_printed_in_percent_rounded_half_up_with_one_decimal_or_two(fraction, one, two):
+    assert str(percent(fraction)) == Cell(fraction).number == one
+    assert str(percent(fraction, 2)) == Cell(fraction, decimals=2).number == two
 
 
 @given(st.integers(0, 10_000))
-def test_every_count_of_ten_thousand_images_is_printed_exactly(count):
-    assert percent(count / 10_000) == Decimal(count) / 100
+def test_every_count_of_ten_thousand_images_is_printed_exactly_with_two_decimals(count):
+    assert percent(count / 10_000, 2) == Decimal(count) / 100
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -37,8 +47,9 @@ def test_rounding_keeps_the_order(one, other):
 
 
 def test_a_cell_prints_its_spread_only_where_there_is_one():
-    assert Cell(0.8, 0.0123).text == "80.00 ± 1.23"
-    assert Cell(0.8).text == "80.00"
+    assert Cell(0.8, 0.0123).text == "80.0 ± 1.2"
+    assert Cell(0.8, 0.0123, decimals=2).text == "80.00 ± 1.23"
+    assert Cell(0.8).text == "80.0"
     assert Cell().text == MISSING == "–"
 
 

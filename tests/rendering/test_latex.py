@@ -71,8 +71,8 @@ def test_a_small_table_reads_as_written_here():
         "\\cmidrule(lr){2-3}\n"
         "Method & \\multicolumn{1}{c}{Overall} & \\multicolumn{1}{c}{Worst} \\\\\n"
         "\\midrule\n"
-        "AT & \\textbf{83.47} & 67.30 \\\\\n"
-        "FAIR-TAT $\\diamond$ & \\underline{80.00} & \\textendash{}\\rlap{\\textsuperscript{a}} \\\\\n"
+        "AT & \\textbf{83.5} & 67.3 \\\\\n"
+        "FAIR-TAT $\\diamond$ & \\underline{80.0} & \\textendash{}\\rlap{\\textsuperscript{a}} \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}}\n"
         "\\par\\smallskip\n"
@@ -166,7 +166,7 @@ def test_groups_are_parted_by_rules():
 
 def test_spreads_are_printed_small_and_never_bold():
     text = latex(table1(content([*seeds([0.4, 0.5]), *seeds([0.6, 0.6], method="fair_tat")])))
-    assert r"\textbf{60.00} {\scriptsize$\pm$ 0.00}" in text
+    assert r"\textbf{60.0} {\scriptsize$\pm$ 0.0}" in text
 
 
 def test_a_table_longer_than_a_page_continues_with_caption_and_notes():

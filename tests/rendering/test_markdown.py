@@ -14,10 +14,10 @@ def test_a_small_table_reads_as_written_here():
         "\n"
         "Digits\n"
         "\n"
-        "| Method        | Clean<br>Overall |   Clean<br>Worst | PGD-10<br>Overall | PGD-10<br>Worst |\n"
-        "| :------------ | ---------------: | ---------------: | ----------------: | --------------: |\n"
-        "| AT            |        **83.47** | <ins>67.30</ins> |  <ins>47.90</ins> |   –<sup>a</sup> |\n"
-        "| FAIR-TAT\\_2 ◇ | <ins>80.00</ins> |        **73.70** |         **48.12** |           20.00 |\n"
+        "| Method        | Clean<br>Overall |  Clean<br>Worst | PGD-10<br>Overall | PGD-10<br>Worst |\n"
+        "| :------------ | ---------------: | --------------: | ----------------: | --------------: |\n"
+        "| AT            |         **83.5** | <ins>67.3</ins> |   <ins>47.9</ins> |   –<sup>a</sup> |\n"
+        "| FAIR-TAT\\_2 ◇ |  <ins>80.0</ins> |        **73.7** |          **48.1** |            20.0 |\n"
         "\n"
         "- Bold: best of its column; underlined: second best.\n"
         "- ◇: ours.\n"
@@ -27,8 +27,8 @@ def test_a_small_table_reads_as_written_here():
 
 def test_spreads_stand_beside_the_mark_not_inside():
     text = markdown(table1(content([*seeds([0.4, 0.5]), *seeds([0.6, 0.6], method="fair_tat")])))
-    assert " **60.00** ± 0.00 |" in text
-    assert " <ins>45.00</ins> ± 7.07 |" in text
+    assert " **60.0** ± 0.0 |" in text
+    assert " <ins>45.0</ins> ± 7.1 |" in text
 
 
 def test_suites_side_by_side_stand_in_the_headings():

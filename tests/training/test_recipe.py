@@ -1,5 +1,7 @@
 """Recipes: learning rates of the papers' schedules, and what weight decay spares."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -34,10 +36,8 @@ def test_xcit_warms_up_descends_a_cosine_and_cools_down() -> None:
     rates = [recipe.learning_rate_at(epoch) for epoch in range(recipe.epochs)]
     assert recipe.epochs == 22
     assert rates[0] == pytest.approx(1e-6)
-    assert [later - earlier for earlier, later in zip(rates[:4], rates[1:5], strict=True)] == pytest.approx(
-        4 * [(1e-4 - 1e-6) / 5]
-    )
-    assert all(earlier > later for earlier, later in zip(rates[5:20], rates[6:21], strict=True))
+    assert [later - earlier for earlier, later in pairwise(rates[:5])] == pytest.approx(4 * [(1e-4 - 1e-6) / 5])
+    assert all(earlier > later for earlier, later in pairwise(rates[5:21]))
     assert rates[10] == pytest.approx((1e-4 + 5e-6) / 2)
     assert rates[20:] == pytest.approx([5e-6, 5e-6])
 

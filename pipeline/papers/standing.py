@@ -1,0 +1,184 @@
+"""How far the runs of a table are: which evidence may be shown, why the rest may not, and what making it would cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline import paths
+from pipeline.config import Run, Study, Training
+from pipeline.evidence import Origin, read_origin
+from pipeline.papers.needs import Need
+from pipeline.training.artifacts import RECORD, RunRecord
+
+RunKey = tuple[str, str, int]
+"""Suite, method and seed."""
+
+
+class Wanted(NamedTuple):
+    """One file of evidence that a table needs: a run under one evaluation stage."""
+
+    suite: str
+    method: str
+    seed: int
+    stage: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return paths.evidence(self.suite, self.seed, self.stage, self.method)
+
+    @property
+    def run(self) -> RunKey:
+        """The run it is of."""
+        return self.suite, self.method, self.seed
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What there is of a table.
+
+    Attributes:
+        used: the evidence that may be shown.
+        missing: the evidence that is not there.
+        stale: the evidence that is there, but of other weights, code or numbers than those of now; the reason of each.
+        untrained: runs that must be trained before, those included that others start from.
+    """
+
+    used: tuple[Wanted, ...]
+    missing: tuple[Wanted, ...]
+    stale: Mapping[Wanted, str]
+    untrained: tuple[RunKey, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing or stale."""
+        return not self.missing and not self.stale
+
+    def reasons(self) -> dict[tuple[str, str, str], str]:
+        """Why a (suite, method, weights) has no value or too few seeds, for the weight sets the papers show."""
+        found: dict[tuple[str, str, str], str] = {}
+        for wanted, reason in self.stale.items():
+            for weights in ("last", "ema", "fawa"):
+                found[wanted.suite, wanted.method, weights] = f"left out as stale: {reason}"
+        for wanted in self.used:
+            for name, weights in (record.weights if (record := _record(wanted.run)) else {}).items():
+                if not weights.present:
+                    found[wanted.suite, wanted.method, name] = weights.reason
+        return found
+
+
+def wanted_by(needs: Sequence[Need]) -> list[Wanted]:
+    """The evidence that some needs are computed from, each file once."""
+    files = (Wanted(*run, need.stage) for need in needs for run in need.runs)
+    return list(dict.fromkeys(files))
+
+
+def standing(wanted: Sequence[Wanted], study: Study, fingerprints: Mapping[Path, str]) -> Standing:
+    """Looks at what lies in results/ and runs/; nothing is read but origins and records.
+
+    Args:
+        wanted: the evidence of a table.
+        study: tells which run starts from which.
+        fingerprints: of the code and numbers of now, by their path below fingerprints/; see `stages.fingerprint`.
+
+    Raises:
+        UserError: a file is there but cannot be read.
+    """
+    used, missing, stale = [], [], {}
+    for one in wanted:
+        if not one.path.exists():
+            missing.append(one)
+        elif reason := _staleness(one, read_origin(one.path), fingerprints):
+            stale[one] = reason
+        else:
+            used.append(one)
+    untrained = dict.fromkeys(one.run for one in (*missing, *stale) if needs_training(one.run, fingerprints))
+    return Standing(tuple(used), tuple(missing), stale, tuple(_with_starts(list(untrained), study, fingerprints)))
+
+
+def cost_note(found: Standing, study: Study, device: str) -> str:
+    """How much is missing, and how long it would take on this device; empty where nothing is."""
+    if found.complete:
+        return ""
+    evaluations = (*found.missing, *found.stale)
+    share = f"{len(evaluations)} of {len(evaluations) + len(found.used)} evaluations"
+    text = f"Not complete: {share} are missing or stale, and {len(found.untrained)} trainings before them."
+    seconds = [_training_seconds(study.run(*run), device) for run in found.untrained]
+    seconds += [_evaluation_seconds(one, device) for one in evaluations]
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return f"{text} What they would cost on this device ({device}) is unknown: nothing like them was done here."
+    cost = f"they would take about {duration(sum(known))} on this device ({device})"
+    rest = len(seconds) - len(known)
+    more = f", and {rest} of them more, of a kind that was not done here yet" if rest else ""
+    return f"{text} Measured by those done here, {cost}{more}."
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`, `12 days`."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _staleness(wanted: Wanted, origin: Origin, fingerprints: Mapping[Path, str]) -> str:
+    """Why the evidence must not be shown; empty if it may be."""
+    record = _record(wanted.run)
+    if (origin.suite, origin.method, origin.seed, origin.evaluation) != tuple(wanted):
+        return f"the file says it is of {origin.suite}-{origin.method}-s{origin.seed} {origin.evaluation}"
+    if record is not None:
+        for name, sha256 in origin.weights_sha256.items():
+            held = record.weights.get(name)
+            if held is None or held.sha256 != sha256:
+                return f"the run has other {name} weights now"
+        if _is_outdated(record, fingerprints):
+            return "the code or numbers of the training have changed since"
+    current = fingerprints.get(Path(wanted.stage, wanted.suite))
+    if current not in (None, origin.fingerprint):
+        return "the code or numbers of the evaluation have changed since"
+    return ""
+
+
+def _is_outdated(record: RunRecord, fingerprints: Mapping[Path, str]) -> bool:
+    current = (fingerprints.get(Path(kind, record.suite, record.method)) for kind in ("train", "adopt"))
+    known = [one for one in current if one is not None]
+    return bool(known) and record.fingerprint not in known
+
+
+def needs_training(run: RunKey, fingerprints: Mapping[Path, str]) -> bool:
+    """Whether the run was never trained, or with other code or numbers than those of now."""
+    record = _record(run)
+    return record is None or _is_outdated(record, fingerprints)
+
+
+def _with_starts(runs: Sequence[RunKey], study: Study, fingerprints: Mapping[Path, str]) -> list[RunKey]:
+    """The runs, and those that they start from if these need training as well."""
+    found = dict.fromkeys(runs)
+    for suite, method, seed in runs:
+        start = study.runs[f"{suite}-{method}-s{seed}"].start
+        if start is not None and needs_training((suite, start, seed), fingerprints):
+            found[suite, start, seed] = None
+    return list(found)
+
+
+def _record(run: RunKey) -> RunRecord | None:
+    directory = paths.run(*run)
+    return RunRecord.load(directory) if (directory / RECORD).exists() else None
+
+
+def _training_seconds(run: Run, device: str) -> float | None:
+    """From the suite's trainings done on this device: their mean time of an epoch, times the epochs."""
+    if not isinstance(run, Training):
+        return 0.0
+    records = [RunRecord.load(path.parent) for path in Path("runs", run.suite_name).glob(f"s*/*/{RECORD}")]
+    paces = [one.seconds / one.epochs for one in records if one.device == device and one.epochs]
+    return run.recipe.epochs * sum(paces) / len(paces) if paces else None
+
+
+def _evaluation_seconds(wanted: Wanted, device: str) -> float | None:
+    """The mean time of the suite's evaluations of the same kind on this device."""
+    files = Path("results", wanted.suite).glob(f"s*/{wanted.stage}/*.parquet")
+    seconds = [origin.seconds for origin in map(read_origin, files) if origin.device == device]
+    return sum(seconds) / len(seconds) if seconds else None

@@ -1,0 +1,163 @@
+"""One table or figure of a paper with our numbers, from the evidence there is; also all of them on the demo."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from pipeline import paths
+from pipeline.aggregation import COLUMNS, aggregate
+from pipeline.bootstrap import Bootstrap
+from pipeline.config import Study, load_study
+from pipeline.console import console, run_stage
+from pipeline.errors import UserError
+from pipeline.files import whole_directory
+from pipeline.papers.demo_report import demo_tables
+from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
+from pipeline.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
+from pipeline.papers.standing import Standing, cost_note, needs_training, standing, wanted_by
+from pipeline.papers.tables import Entry, Ours, entries, paper_table
+from pipeline.rendering.grid import Grid
+from pipeline.rendering.latex import write_latex
+from pipeline.rendering.markdown import write_markdown
+from pipeline.rendering.notes import budget_notes
+
+
+def main(
+    target: Annotated[str, typer.Argument(help="table1 to table11, bat_table1, figure1, ..., or demo_report")],
+) -> None:
+    """Renders a table or figure of a paper; what was not run yet is a dash, and a note says what it would cost."""
+    if target == DEMO_REPORT:
+        write_demo_report()
+        return
+    if target not in PAPER_TARGETS:
+        raise UserError(
+            f"There is no {target!r}; there are: {', '.join(PAPER_TARGETS)}, {DEMO_REPORT}. "
+            "Example: python -m stages.paper table1"
+        )
+    chosen = PAPER_TARGETS[target]
+    written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
+    console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
+    if missing:
+        console.print(missing, soft_wrap=True, markup=False)
+
+
+def write_table(target: PaperTarget) -> tuple[list[Path], str]:
+    """Writes the table; returns its files, and what is missing."""
+    study, shown = load_study(), entries(target)
+    found = standing(wanted_by([entry.need for entry in shown]), study, current_fingerprints())
+    missing = cost_note(found, study, device_name()) if not found.complete else ""
+    grid = paper_table(target, shown, ours(study, shown, found, [missing] if missing else []))
+    markdown, latex = (paths.paper_table(target.name, suffix) for suffix in (".md", ".tex"))
+    write_grid(grid, markdown, latex)
+    return [markdown, latex], missing
+
+
+def ours(study: Study, shown: Sequence[Entry], found: Standing, closing: Sequence[str]) -> Ours:
+    """Our side of a table, from the evidence that may be shown."""
+    suites = {entry.need.suite: study.suite(entry.need.suite) for entry in shown}
+    return Ours(
+        table=tidy([one.path for one in found.used]),
+        titles={name: suite.title for name, suite in suites.items()},
+        notes={
+            (name, evaluation): note
+            for name, suite in suites.items()
+            for evaluation, note in budget_notes(suite.evaluation).items()
+        },
+        reasons=found.reasons(),
+        closing=closing,
+    )
+
+
+def tidy(files: Sequence[Path], replicates: int = 1) -> pd.DataFrame:
+    """The tidy table of some evidence, or an empty one. Tables show no intervals: one replicate makes them cheap."""
+    if files:
+        return aggregate(files, Bootstrap(replicates=replicates))
+    empty = pd.DataFrame(columns=list(COLUMNS))
+    return empty.astype({"value": float, "low": float, "high": float, "seed": int, "images": int})
+
+
+def write_grid(grid: Grid, markdown: Path, latex: Path) -> None:
+    """Writes both forms."""
+    markdown.parent.mkdir(parents=True, exist_ok=True)
+    write_markdown(markdown, grid)
+    write_latex(latex, grid)
+
+
+def write_figure(target: PaperTarget) -> tuple[list[Path], str]:
+    """Draws the figure from the rows there are; returns its files, and what is missing."""
+    study, content = load_study(), FIGURES[target.name]
+    files = [paths.paper_figure(target.name, suffix) for suffix in (".pdf", ".png")]
+    return files, draw_figure(target.name, content, study, files)
+
+
+def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence[Path]) -> str:
+    """Draws into files; returns what is missing."""
+    from pipeline.papers.figures import draw
+    from pipeline.rendering.figures import save_figure
+
+    found = standing(wanted_by(content.needs), study, current_fingerprints())
+    there = {one.method for one in found.used} - {one.method for one in (*found.missing, *found.stale)}
+    rows = [
+        row for row in content.rows if (row.method in there if content.needs else trained(content.suite, row.method))
+    ]
+    table = tidy([one.path for one in found.used if one.method in there], Bootstrap().replicates)
+    figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, path)
+    if len(rows) == len(content.rows):
+        return ""
+    labels = ", ".join(row.label for row in content.rows if row not in rows)
+    return f"Left out, because not run yet: {labels}. {cost_note(found, study, device_name())}"
+
+
+def trained(suite: str, method: str) -> bool:
+    """Whether the first seed's training is there, and of the code and numbers of now."""
+    return not needs_training((suite, method, 0), current_fingerprints())
+
+
+def write_demo_report() -> None:
+    """Every table that the demo has rows of, in the papers' layouts, and every figure."""
+    study = load_study()
+    methods = [run.method_name for run in study.runs_of(DEMO_SUITE)]
+    subject = f"{study.suite(DEMO_SUITE).title}, one seed"
+    tables = demo_tables(methods)
+    everything = dict.fromkeys(one for shown in tables.values() for one in wanted_by([entry.need for entry in shown]))
+    found = standing(list(everything), study, current_fingerprints())
+    with whole_directory(paths.DEMO_REPORT) as beside:
+        for target, shown in tables.items():
+            grid = paper_table(target, shown, replace(ours(study, shown, found, []), subject=subject))
+            write_grid(grid, beside / f"{target.name}.md", beside / f"{target.name}.tex")
+        for name, content in DEMO_FIGURES.items():
+            draw_figure(name, content, study, [beside / f"{name}{suffix}" for suffix in (".pdf", ".png")])
+    console.print(
+        f"{DEMO_REPORT}: {len(tables)} tables and {len(DEMO_FIGURES)} figures in {paths.DEMO_REPORT}", soft_wrap=True
+    )
+
+
+@cache
+def current_fingerprints() -> dict[Path, str]:
+    """The digests of the code and numbers of now, as runs and evidence remember theirs."""
+    from stages.fingerprint import contents
+
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in contents()}
+
+
+def device_name() -> str:
+    """The device a stage would run on, as records name it."""
+    import torch
+
+    from pipeline.device import choose_device
+
+    device = choose_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+if __name__ == "__main__":
+    run_stage(main)

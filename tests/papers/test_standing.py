@@ -1,0 +1,207 @@
+"""What may be shown, what is missing, and what it would cost; and the stage that says so."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline import paths
+from pipeline.config import load_study
+from pipeline.errors import UserError
+from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
+from pipeline.papers.needs import PAPER_TARGETS
+from pipeline.papers.standing import Wanted, cost_note, duration, standing, wanted_by
+from pipeline.papers.tables import entries
+from pipeline.training.artifacts import RunRecord, WeightsRecord
+from stages import paper
+
+ROOT = Path(__file__).parents[2]
+DEVICE = "cpu"
+WANTED = Wanted("cifar10", "fair_tat", 0, "pgd")
+HASHES = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("last", "ema", "fawa")}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study's settings and the papers' numbers, without any run; code never changes."""
+    for name in ("params.yaml", "runs.yaml", "own.yaml", str(paths.PUBLISHED)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setattr(paper, "current_fingerprints", dict)
+
+
+def train(
+    suite="cifar10", method="fair_tat", seed=0, *, seconds=100.0, epochs=200, absent=(), fingerprint="now"
+) -> None:
+    weights = {
+        name: WeightsRecord(present=False, reason="the gate never opened")
+        if name in absent
+        else WeightsRecord(present=True, sha256=sha256)
+        for name, sha256 in HASHES.items()
+    }
+    directory = paths.run(suite, method, seed)
+    directory.mkdir(parents=True)
+    RunRecord(
+        suite=suite,
+        method=method,
+        seed=seed,
+        class_names=("cat", "dog"),
+        image_shape=(1, 6, 6),
+        architecture=load_study().suites[suite].architecture,
+        statistics=None,
+        settings={},
+        fingerprint=fingerprint,
+        data="",
+        commit="",
+        versions={},
+        device=DEVICE,
+        epochs=epochs,
+        seconds=seconds,
+        weights=weights,
+    ).save(directory)
+
+
+def evaluate(suite="cifar10", method="fair_tat", seed=0, *, sha256=None, absent=(), seconds=10.0, steps=10) -> None:
+    """Two cats and two dogs: three right without an attack, one of each class under it."""
+    names = [name for name in HASHES if name not in absent]
+    rows = [attack_rows(name, f"pgd{steps}", range(4), [0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0]) for name in names]
+    fields = {"suite": suite, "method": method, "seed": seed, "evaluation": "pgd", "class_names": ("cat", "dog")}
+    fields |= {"settings": {}, "weights_sha256": {name: sha256 or HASHES[name] for name in names}, "data_sha256": ""}
+    fields |= {"fingerprint": "now", "commit": "", "versions": {}, "device": DEVICE, "seconds": seconds}
+    write_evidence(paths.evidence(suite, seed, "pgd", method), stacked(rows), Origin.model_validate(fields))
+
+
+def look(wanted=(WANTED,), fingerprints=None):
+    return standing(list(wanted), load_study(), fingerprints or {})
+
+
+def test_evidence_of_the_runs_own_weights_is_used():
+    train()
+    evaluate()
+    found = look()
+    assert found.used == (WANTED,)
+    assert found.complete
+    assert cost_note(found, load_study(), DEVICE) == ""
+
+
+def test_evidence_of_other_weights_is_stale():
+    train()
+    evaluate(sha256="other")
+    found = look()
+    assert found.used == ()
+    assert found.stale == {WANTED: "the run has other last weights now"}
+    assert found.untrained == ()
+    assert found.reasons()["cifar10", "fair_tat", "ema"].startswith("left out as stale: the run has other last")
+
+
+@pytest.mark.parametrize(("kind", "untrained"), [("train/cifar10/fair_tat", 1), ("pgd/cifar10", 0)])
+def test_evidence_of_changed_code_or_numbers_is_stale(kind, untrained):
+    train()
+    evaluate()
+    assert look(fingerprints={Path(kind): "now"}).complete
+    found = look(fingerprints={Path(kind): "tomorrow"})
+    assert list(found.stale) == [WANTED]
+    assert len(found.untrained) == untrained
+
+
+def test_evidence_under_the_name_of_another_run_is_stale():
+    evaluate(method="at")
+    lying = paths.evidence("cifar10", 0, "pgd", "at")
+    lying.rename(lying.with_name("fair_tat.parquet"))
+    assert look().stale == {WANTED: "the file says it is of cifar10-at-s0 pgd"}
+
+
+def test_missing_runs_and_those_they_start_from_are_counted():
+    found = look([Wanted("cifar10", "frl", 0, "pgd")])
+    assert found.missing == (Wanted("cifar10", "frl", 0, "pgd"),)
+    assert found.untrained == (("cifar10", "frl", 0), ("cifar10", "at_constant", 0))
+    train(method="at_constant")
+    assert look([Wanted("cifar10", "frl", 0, "pgd")]).untrained == (("cifar10", "frl", 0),)
+
+
+def test_the_cost_is_that_of_the_runs_done_here_in_proportion_to_epochs():
+    """200 epochs in 7,200 s: the 200 of `at` as long, WAT's 100 half as long; an evaluation 600 s."""
+    train(seconds=7200.0)
+    evaluate(seconds=600.0)
+    found = look([WANTED, Wanted("cifar10", "at", 0, "pgd"), Wanted("cifar10", "wat", 0, "pgd")])
+    note = cost_note(found, load_study(), DEVICE)
+    assert note.startswith("Not complete: 2 of 3 evaluations are missing or stale, and 2 trainings before them.")
+    assert "they would take about 3.3 h on this device (cpu)." in note
+    assert "is unknown: nothing like them was done here" in cost_note(found, load_study(), "a GPU")
+
+
+def test_what_was_never_timed_is_counted_not_guessed():
+    train(seconds=7200.0)
+    evaluate()
+    found = look([WANTED, Wanted("cifar10", "at", 0, "pgd"), Wanted("cifar100", "at", 0, "pgd")])
+    assert "and 2 of them more, of a kind that was not done here yet." in cost_note(found, load_study(), DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (119, "119 s"), (180, "3.0 min"), (7200, "2.0 h"), (90000, "25 h"), (2e6, "23 days")],
+)
+def test_durations_are_said_in_one_unit(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_each_file_is_wanted_once():
+    wanted = wanted_by([entry.need for entry in entries(PAPER_TARGETS["table7"])])
+    assert len(wanted) == len(set(wanted)) == 11 * 5
+
+
+def test_a_partial_table_shows_what_there_is_and_says_what_is_missing(capsys: pytest.CaptureFixture[str]):
+    train(absent=("fawa",))
+    evaluate(absent=("fawa",))
+    train(method="at")
+    evaluate(method="at", sha256="other")
+    paper.main("table1")
+    text = paths.paper_table("table1", ".md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| FAIR-TAT ◇ "))
+    assert [cell.strip().split("<")[0].strip("*") for cell in line.split("|")[2:6]] == ["75.0", "50.0", "50.0", "50.0"]
+    assert "| AT      " in text
+    assert "left out as stale: the run has other last weights now" in text
+    assert "the gate never opened" in text
+    assert "Not complete: 21 of 22 evaluations are missing or stale, and 22 trainings before them." in text
+    assert paths.paper_table("table1", ".tex").exists()
+    assert "Not complete: 21 of 22" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_complete_table_says_nothing_of_missing_runs():
+    for method in ("fat_original", "gairat"):
+        train("cifar10_resnet18", method, absent=("ema", "fawa"))
+        evaluate("cifar10_resnet18", method, absent=("ema", "fawa"), steps=20)
+    paper.main("bat_table3")
+    text = paths.paper_table("bat_table3", ".md").read_text()
+    assert "Not complete" not in text
+    line = next(line for line in text.splitlines() if line.startswith("| GAIRAT"))
+    values = [cell.strip().strip("*") for cell in line.split("|")[2:-1]]
+    assert values == ["25.00", "50.00", "25.00", "50.00", "50.00", "50.00"]
+
+
+def test_an_unknown_target_lists_those_there_are():
+    with pytest.raises(
+        UserError, match=r"There is no 'table12'; there are: table1, .*, bat_figure4, demo_report\. Example"
+    ):
+        paper.main("table12")
+
+
+def test_a_figure_without_any_run_says_what_to_do():
+    with pytest.raises(
+        UserError, match=r"There is nothing to draw in figure3: none of its runs on cifar10 is done \(Eng"
+    ):
+        paper.main("figure3")
+
+
+def test_a_partial_figure_is_drawn_and_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]):
+    train()
+    evaluate()
+    paper.main("figure1")
+    assert all(paths.paper_figure("figure1", suffix).stat().st_size > 5000 for suffix in (".pdf", ".png"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Left out, because not run yet: Engstrom et al. 2019, Rice et al. 2020, Rade and Moosavi-Dezfooli 2021, AT."
+        in said
+    )

@@ -1,0 +1,179 @@
+"""Filled with the papers' own numbers, our tables are the papers' tables."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from pipeline.papers.demo_report import demo_tables
+from pipeline.papers.needs import PAPER_TARGETS
+from pipeline.papers.remarks import REMARKS
+from pipeline.papers.tables import Ours, entries, paper_table
+from pipeline.rendering.latex import latex
+from pipeline.rendering.markdown import markdown
+from tests.papers.toys import TITLES, printed_as_ours, tidy
+
+TABLES = [name for name, target in PAPER_TARGETS.items() if target.kind == "table"]
+SIDEWAYS = ("table3", "table4", "table9", "table10")
+SHAPES = {
+    "table1": (23, 8),
+    "table2": (22, 6),
+    "table3": (18, 9),
+    "table4": (18, 9),
+    "table5": (6, 4),
+    "table6": (9, 4),
+    "table7": (23, 4),
+    "table8": (22, 4),
+    "table9": (18, 9),
+    "table10": (18, 9),
+    "table11": (2, 4),
+    "bat_table1": (6, 18),
+    "bat_table2": (6, 6),
+    "bat_table3": (2, 6),
+    "bat_table4": (2, 6),
+}
+"""reports/published/README.md; BAT Table 1 has its three data sets side by side, and below one another on the page."""
+
+
+def grid_of(name, **changes):
+    target = PAPER_TARGETS[name]
+    return paper_table(target, entries(target), replace(printed_as_ours(target), **changes))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_printed_number_stands_in_our_table_with_the_printed_decimals(name):
+    target = PAPER_TARGETS[name]
+    grid = grid_of(name)
+    assert (len(grid.lines), len(grid.columns)) == SHAPES[name]
+    shown = sorted(cell.number for line in grid.lines for cell in line.cells if cell.mean is not None)
+    assert shown == sorted(f"{cell.value:.{target.decimals}f}" for cell in target.cells)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_bear_the_printed_labels_in_the_printed_order(name):
+    grid = grid_of(name)
+    printed = list(dict.fromkeys(cell.label for cell in PAPER_TARGETS[name].cells))
+    found = [one.headings[-1] for one in grid.columns] if name in SIDEWAYS else [line.label for line in grid.lines]
+    assert [label.replace("λ", "lambda").replace("Φ", "Phi") for label in found] == printed
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in (*SIDEWAYS, "bat_table4")])
+def test_every_number_stands_in_its_row_and_column(name):
+    grid = grid_of(name)
+    by_place = {}
+    for entry in entries(PAPER_TARGETS[name]):
+        by_place.setdefault(entry.cell.label, {})[entry.need.suite, entry.need.evaluation, entry.need.metric] = entry
+    for line, row in zip(grid.lines, by_place.values(), strict=True):
+        values = [
+            entry.cell.value / 100
+            for suite in dict.fromkeys(key[0] for key in row)
+            for key, entry in row.items()
+            if key[0] == suite
+        ]
+        assert [cell.mean for cell in line.cells if cell.mean is not None] == pytest.approx(values)
+
+
+def test_table_9_stands_under_the_corruptions_it_was_measured_on():
+    """Spec 5: `contrast 83.4` is pixelate, `fog 41.0` is contrast."""
+    grid = grid_of("table9")
+    lines = {line.label: [cell.mean for cell in line.cells] for line in grid.lines}
+    cells = [cell for cell in PAPER_TARGETS["table9"].cells if cell.corruption == "fog"]
+    assert lines["Contrast"] == [cell.value / 100 for cell in cells]
+    assert "Glass blur" not in lines
+    assert any("wrong from the seventh row on" in note for note in grid.notes)
+
+
+def test_the_rows_of_the_papers_own_methods_are_marked():
+    """FAIR-TAT marks nine rows of Table 1 and none of Table 6, where six are its own."""
+    marked = {
+        name: [line.label for line in grid_of(name).lines if line.ours] for name in ("table1", "table6", "bat_table1")
+    }
+    assert marked["table1"] == [cell.label for cell in PAPER_TARGETS["table1"].cells[::8] if cell.is_ours]
+    assert len(marked["table6"]) == 6
+    assert marked["bat_table1"] == ["Ours (BAT)"]
+    assert [one.headings[-1] for one in grid_of("table9").columns if not one.ours] == []
+
+
+def test_groups_are_parted_as_in_the_paper():
+    gaps = {line.label: line.gap for line in grid_of("table1").lines}
+    assert [label for label, gap in gaps.items() if gap == "rule"] == ["TRADES", "FAT", "FRL"]
+    assert [label for label, gap in gaps.items() if gap == "space"][:2] == ["AT + EMA", "AT + CFA"]
+
+
+def test_the_highest_accuracy_and_the_lowest_error_are_best():
+    grid, errors = grid_of("table5"), grid_of("bat_table3")
+    for table, best in ((grid, max), (errors, min)):
+        for column in range(len(table.columns)):
+            cells = [line.cells[column] for line in table.lines]
+            values = [cell.mean for cell in cells if cell.mean is not None]
+            assert {cell.mean for cell in cells if cell.mark == "best"} == {best(values)}
+            assert any(cell.mark == "second" for cell in cells)
+
+
+def test_rows_of_different_data_are_not_ranked():
+    assert {cell.mark for line in grid_of("bat_table4").lines for cell in line.cells} == {""}
+
+
+def test_five_seeds_have_a_mean_and_a_deviation():
+    cell = grid_of("table7").lines[0].cells[0]
+    assert cell.text == "83.5 ± 0.0"
+    assert "Mean ± sample standard deviation over 5 seeds." in grid_of("table7").notes
+    assert grid_of("table1").lines[0].cells[0].text == "83.5"
+
+
+def test_what_was_not_run_is_a_dash_and_nothing_is_invented():
+    target = PAPER_TARGETS["table7"]
+    half = [entry for entry in entries(target) if entry.need.method in ("at", "fair_tat")]
+    ours = replace(printed_as_ours(target), table=tidy(half), closing=("17 are missing.",))
+    grid = paper_table(target, entries(target), ours)
+    assert (len(grid.lines), len(grid.columns)) == (23, 4)
+    with_numbers = [line.label for line in grid.lines if any(cell.mean is not None for cell in line.cells)]
+    assert with_numbers == list(dict.fromkeys(entry.cell.label for entry in half))
+    dashes = {cell.text for line in grid.lines[6:] for cell in line.cells}
+    assert dashes == {"–"}
+    assert grid.notes[-1] == "17 are missing."
+    assert grid.footnotes == (("a", "not evaluated"),)
+
+
+def test_a_table_without_any_number_is_all_dashes():
+    grid = grid_of("bat_table1", table=tidy([]))
+    assert {cell.text for line in grid.lines for cell in line.cells} == {"–"}
+
+
+def test_fewer_seeds_than_others_are_told():
+    target = PAPER_TARGETS["table7"]
+    some, others = tidy(entries(target)[:4]), tidy(entries(target)[4:8], seeds=3)
+    grid = paper_table(target, entries(target), replace(printed_as_ours(target), table=pd.concat([some, others])))
+    assert grid.footnotes == (("a", "3 of 5 seeds"), ("b", "not evaluated"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_markdown_and_latex_hold_every_remark(name):
+    grid = grid_of(name)
+    assert set(REMARKS[name]) <= set(grid.notes)
+    assert grid.caption in markdown(grid).replace("\\", "")
+    assert r"\bottomrule" in latex(grid)
+
+
+def test_the_demo_stands_in_the_papers_layout_and_says_that_it_is_the_demo():
+    target, shown = next((one, cells) for one, cells in demo_tables(["at", "fair_tat"]).items() if one.name == "table7")
+    grid = paper_table(target, shown, Ours(tidy(shown), TITLES, subject="Digits, one seed"))
+    assert grid.caption == "Digits, one seed, in the layout of FAIR-TAT Table 7. In percent."
+    assert [line.label for line in grid.lines] == [
+        "AT",
+        "FAIR-TAT",
+        "AT + EMA",
+        "FAIR-TAT + EMA",
+        "AT + CFA",
+        "FAIR-TAT + CFA",
+    ]
+    assert [column.headings for column in grid.columns[:2]] == [
+        ("Digits", "Clean", "Overall"),
+        ("Digits", "Clean", "Worst"),
+    ]
+    assert not set(REMARKS["table7"]) & set(grid.notes)
+
+
+def test_the_demo_leaves_out_other_data_and_tables_it_has_no_row_of():
+    names = [target.name for target in demo_tables(["at_constant"])]
+    assert names == ["table6", "bat_table1"]
