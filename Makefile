@@ -9,7 +9,7 @@ WITH_ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV
 export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check ui clean pins
+.PHONY: help setup demo test check paper bench ui clean pins
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -38,6 +38,12 @@ check: $(READY) ## ruff and pyright
 	@$(BIN)/pyright
 
 # Runs that came from DVC's cache are logged first. A server elsewhere has its own page, whose address is printed.
+paper: $(READY) ## every table and figure made so far as reports/report.pdf; needs a TeX
+	@$(BIN)/python -m stages.paper_pdf
+
+bench: $(READY) ## how fast it is here, into benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
 ui: $(READY) ## MLflow's page on the runs of this repository
 	@$(BIN)/python -m stages.track || true
 	@case "$$MLFLOW_TRACKING_URI" in http*) ;; *) \
@@ -52,5 +58,6 @@ pins: $(READY) ## resolve requirements/*.txt anew from pyproject.toml
 
 clean: ## remove what stages and set-up made; DVC's cache stays
 	@rm -rf $(VENV) data runs results fingerprints reports/metrics reports/tables reports/figures reports/demo.txt \
+		reports/demo_report reports/significance reports/reproduction reports/reproduction.md reports/report.pdf \
 		.resume *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find pipeline stages tests -name __pycache__ -type d -prune -exec rm -rf {} +

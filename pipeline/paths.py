@@ -8,6 +8,9 @@ ARCHIVES = Path("data/archives")
 FINGERPRINTS = Path("fingerprints")
 DEMO = Path("reports/demo.txt")
 DEMO_REPORT = Path("reports/demo_report")
+REPRODUCTION = Path("reports/reproduction.md")
+REPRODUCED_CELLS = Path("reports/reproduction")
+REPORT = Path("reports/report.pdf")
 PUBLISHED = Path("reports/published/paper_results.csv")
 
 EVALUATIONS = ("pgd", "autoattack", "square", "corruptions", "steps")
@@ -72,6 +75,11 @@ def paper_table(name: str, suffix: str) -> Path:
 def paper_figure(name: str, suffix: str) -> Path:
     """A figure of a paper with our numbers, as `.pdf` or `.png`."""
     return Path("reports/figures") / f"{name}{suffix}"
+
+
+def significance(suite: str) -> Path:
+    """Differences between the methods of a suite, with their intervals."""
+    return Path("reports/significance") / suite
 
 
 def figures(suite: str) -> Path:

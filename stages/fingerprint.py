@@ -43,7 +43,9 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
             yield Path(evaluation, name), modules, _protocol(suite, evaluation)
         yield Path("aggregate", name), ["stages.aggregate"], {}
         yield Path("tables", name), ["stages.tables"], _presentation(study, name)
+        yield Path("significance", name), ["stages.significance"], _presentation(study, name)
     yield Path("demo", "demo"), ["stages.demo"], {}
+    yield Path("report", "report"), ["stages.reproduction"], {}
     for name, shown in SHOWN_SUITES.items():
         yield Path("paper", name), ["stages.paper"], _presentation_of_paper(study, shown)
     for run in study.resolved.values():

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from pipeline import paths
 from pipeline.console import console, run_stage
 from pipeline.errors import UserError
 from pipeline.files import whole_file
 from pipeline.rendering.latex import escaped
 
 REPORTS = Path("reports")
-OUTPUT = REPORTS / "report.pdf"
+OUTPUT = paths.REPORT
 ENGINE = "pdflatex"
 _FLOATS_ON_HOLD = 6
 """After so many files everything is put on pages: TeX holds about fifty floats, and a long table is several."""

@@ -1,6 +1,5 @@
 """All tidy tables and the papers' numbers -> how far each printed number is reproduced."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,9 +14,6 @@ from pipeline.papers.needs import PAPER_TARGETS, need
 from pipeline.papers.published import printed_cells
 from pipeline.rendering.reproduction import page, summary
 from pipeline.reproduction import Reproduction, comparison_table, counted
-
-SUMMARY = Path("reports/reproduction.md")
-DETAILS = Path("reports/reproduction")
 
 
 def main(
@@ -37,15 +33,15 @@ def main(
         if suite in study.suites and paths.metrics(suite).exists()
     }
     comparisons = Reproduction(cells, tables, study.suites, replaced).comparisons()
-    with whole_directory(DETAILS) as directory:
+    with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
         for target in PAPER_TARGETS.values():
             if target.kind == "table":
                 (directory / f"{target.name}.md").write_text(page(target, comparisons), encoding="utf-8")
-    with whole_file(SUMMARY) as beside:
-        beside.write_text(summary(comparisons, DETAILS.name), encoding="utf-8")
+    with whole_file(paths.REPRODUCTION) as beside:
+        beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted(comparisons).items())
-    console.print(f"{len(comparisons):,} printed cells: {counts}. {SUMMARY}")
+    console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
 
 
 def _replacements(study: Study, pairs: list[str]) -> dict[str, str]:

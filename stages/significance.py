@@ -1,6 +1,5 @@
 """The evidence of a suite -> every FAIR-TAT row against its base, with confidence intervals."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,6 @@ from pipeline.rendering.markdown import write_markdown
 from pipeline.rendering.significance import significance_grid
 from pipeline.significance import compare, comparison_table
 
-OUTPUT = Path("reports/significance")
 METRICS = {"significance": "worst_class_accuracy", "significance_overall": "overall_accuracy"}
 
 
@@ -26,7 +24,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     methods = {run.method_name: run.method for run in trained}
     comparisons = compare(suite, methods, paths.all_evidence(suite))
     evaluations = ("clean", f"pgd{settings.evaluation.pgd.steps[0]}", "autoattack", "square")
-    with whole_directory(OUTPUT / suite) as directory:
+    with whole_directory(paths.significance(suite)) as directory:
         comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)
         for name, metric in METRICS.items() if comparisons else ():
             grid = significance_grid(
@@ -34,7 +32,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
             )
             write_markdown(directory / f"{name}.md", grid)
             write_latex(directory / f"{name}.tex", grid)
-    console.print(f"{suite}: {len(comparisons)} differences from bases in {OUTPUT / suite}")
+    console.print(f"{suite}: {len(comparisons)} differences from bases in {paths.significance(suite)}")
 
 
 if __name__ == "__main__":

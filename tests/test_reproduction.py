@@ -305,23 +305,23 @@ def project(tmp_path, monkeypatch):
 
 def test_the_stage_works_without_runs_and_with_some(project):
     reproduction.main()
-    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in reproduction.SUMMARY.read_text()
+    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
     clean = entry(0.844, suite="cifar10", method="at") | {"low": 0.836, "high": 0.851}
     write_table(paths.metrics("cifar10"), tidy([clean]))
     reproduction.main()
-    text = reproduction.SUMMARY.read_text()
+    text = paths.REPRODUCTION.read_text()
     # AT, clean overall: Tables 1 and 7 print it.
     assert "| all | 1379 | 2 | 0 | 0 | 0 | 1377 | 0.9 |" in text
     assert "| 1 | other's | own |" in text
-    table = pd.read_csv(reproduction.DETAILS / "cells.csv")
+    table = pd.read_csv(paths.REPRODUCED_CELLS / "cells.csv")
     assert len(table) == 1379
-    assert len(list(reproduction.DETAILS.glob("*.md"))) == 15
+    assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
 
 
 def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(project):
     write_table(paths.metrics("demo"), tidy([entry(0.84)]))
     reproduction.main(["cifar10=demo"])
-    assert "other images: Digits (digits), not cifar10" in reproduction.SUMMARY.read_text()
+    assert "other images: Digits (digits), not cifar10" in paths.REPRODUCTION.read_text()
     with pytest.raises(UserError) as error:
         reproduction.main(["demo"])
     assert str(error.value) == "--instead takes SUITE=OTHER, such as cifar10=cifar10_jpeg, not 'demo'."

@@ -241,7 +241,7 @@ def test_the_stage_writes_tables_and_every_number(project):
     attacked(project, "at", 8)
     attacked(project, "fair_tat", 16)
     significance.main("demo")
-    directory = significance.OUTPUT / "demo"
+    directory = paths.significance("demo")
     assert {path.name for path in directory.iterdir()} == {
         f"significance{end}" for end in (".csv", ".md", ".tex", "_overall.md", "_overall.tex")
     }
@@ -255,8 +255,8 @@ def test_the_stage_writes_tables_and_every_number(project):
 
 def test_the_stage_writes_an_empty_list_where_nothing_was_evaluated(project):
     significance.main("demo")
-    assert [path.name for path in (significance.OUTPUT / "demo").iterdir()] == ["significance.csv"]
-    assert len(pd.read_csv(significance.OUTPUT / "demo" / "significance.csv")) == 0
+    assert [path.name for path in paths.significance("demo").iterdir()] == ["significance.csv"]
+    assert len(pd.read_csv(paths.significance("demo") / "significance.csv")) == 0
 
 
 def test_a_table_of_no_comparisons_keeps_its_columns():

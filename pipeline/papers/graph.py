@@ -10,7 +10,8 @@ from pipeline import paths
 from pipeline.files import whole_file
 from pipeline.papers.demo_report import demo_inputs
 from pipeline.papers.figure_rows import FIGURES
-from pipeline.papers.needs import DEMO_REPORT, PAPER_TARGETS, PaperTarget
+from pipeline.papers.needs import DEMO_REPORT, PAPER_TARGETS, PaperTarget, need
+from pipeline.papers.published import printed_cells
 from pipeline.papers.standing import wanted_by
 from pipeline.papers.tables import entries
 
@@ -22,7 +23,7 @@ _END = "  # End of the generated stages."
 def section() -> str:
     """The generated stages, between their two comments."""
     stages = [line for target in PAPER_TARGETS.values() for line in _stage(target)]
-    return "\n".join([_START, *stages, *_demo_stage(), _END]) + "\n"
+    return "\n".join([_START, *stages, *_demo_stage(), *_report_stage(), _END]) + "\n"
 
 
 def inputs(target: PaperTarget) -> list[Path]:
@@ -68,6 +69,27 @@ def _demo_stage() -> Iterator[str]:
     )
     yield "    outs:"
     yield f"      - {paths.DEMO_REPORT}"
+    yield ""
+
+
+def _report_stage() -> Iterator[str]:
+    suites = sorted({need(cell).suite for cell in printed_cells()})
+    tables_and_figures = [path for target in PAPER_TARGETS.values() for path in outputs(target)]
+    yield "  report: # every table and figure, and how our numbers compare with the printed ones"
+    yield "    cmd: python -m stages.reproduction"
+    yield "    deps:"
+    yield from (
+        f"      - {path}"
+        for path in (
+            paths.FINGERPRINTS / "report/report",
+            paths.PUBLISHED,
+            *map(paths.metrics, suites),
+            *tables_and_figures,
+        )
+    )
+    yield "    outs:"
+    yield f"      - {paths.REPRODUCTION}"
+    yield f"      - {paths.REPRODUCED_CELLS}"
     yield ""
 
 
