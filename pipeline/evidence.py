@@ -111,10 +111,10 @@ def attack_rows(
     columns = [
         _constant(weights, count),
         _constant(attack, count),
-        _integers(index, "int32"),
-        _integers(labels, "int16"),
-        _integers(clean, "int16"),
-        _integers(adversarial, "int16"),
+        _integers(index, "int32", count),
+        _integers(labels, "int16", count),
+        _integers(clean, "int16", count),
+        _integers(adversarial, "int16", count),
     ]
     return pa.table(columns, schema=_ATTACK_SCHEMA)
 
@@ -130,7 +130,7 @@ def steps_rows(
 ) -> pa.Table:
     """`attack_rows`, and after how many steps of the attack the prediction was first wrong; all steps where it never was."""
     rows = attack_rows(weights, attack, index, labels, clean, adversarial)
-    return rows.append_column(_STEPS_SCHEMA.field("first_success"), pa.array(_integers(first_success, "int16")))
+    return rows.append_column(_STEPS_SCHEMA.field("first_success"), _integers(first_success, "int16", len(rows)))
 
 
 def corruption_rows(
@@ -155,10 +155,10 @@ def corruption_rows(
     columns = [
         _constant(weights, count),
         _constant(corruption, count),
-        np.broadcast_to(_integers(severity, "int8"), (count,)),
-        _integers(index, "int32"),
-        _integers(labels, "int16"),
-        _integers(predictions, "int16"),
+        _integers(severity, "int8", count),
+        _integers(index, "int32", count),
+        _integers(labels, "int16", count),
+        _integers(predictions, "int16", count),
     ]
     return pa.table(columns, schema=_CORRUPTION_SCHEMA)
 
@@ -166,6 +166,15 @@ def corruption_rows(
 def stacked(tables: Sequence[pa.Table]) -> pa.Table:
     """Rows of the same columns below one another."""
     return pa.concat_tables(tables).unify_dictionaries()
+
+
+def values_of(column: pa.ChunkedArray) -> np.ndarray:
+    """The values of a column, names as objects. (Arrow's own `to_numpy` would import pandas.)"""
+    plain = _plain(column)
+    if pa.types.is_string(plain.type):
+        codes, names = _coded(column)
+        return names[codes]
+    return np.from_dlpack(plain)
 
 
 def write_evidence(path: Path, rows: pa.Table, origin: Origin) -> None:
@@ -218,14 +227,17 @@ def read_origin(path: Path) -> Origin:
 
 
 def _constant(name: str, count: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.zeros(count, dtype="int32"), [name])
+    encoded = name.encode()
+    names = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(encoded)], "int32")), pa.py_buffer(encoded))
+    return pa.DictionaryArray.from_arrays(_integers(0, "int32", count), names)
 
 
-def _integers(values: ArrayLike | int, dtype: str) -> np.ndarray:
-    array = np.asarray(values)
-    narrow = array.astype(dtype)
+def _integers(values: ArrayLike | int, dtype: str, count: int) -> pa.Array:
+    """Integers of a smaller type. From their memory: `pa.array` imports pandas to see whether it was given any of it."""
+    array = np.broadcast_to(np.asarray(values), (count,))
+    narrow = np.ascontiguousarray(array.astype(dtype))
     assert np.array_equal(narrow, array), f"values do not fit in {dtype}"
-    return narrow
+    return pa.Array.from_buffers(pa.from_numpy_dtype(narrow.dtype), count, [None, pa.py_buffer(narrow)])
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
@@ -279,7 +291,7 @@ def _value_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
     for name in rows.column_names:
         if name not in ranges:
             continue
-        (low, high), values = ranges[name], rows[name].to_numpy()
+        (low, high), values = ranges[name], values_of(rows[name])
         outside = np.flatnonzero((values < low) | (values > high))
         if len(outside):
             yield f"column {name} must lie between {low} and {high}, but holds {values[outside[0]]} in row {outside[0]}"
@@ -297,7 +309,7 @@ def _name_problems(rows: pa.Table, origin: Origin) -> Iterator[str]:
 
 def _image_problems(rows: pa.Table, block_columns: list[str]) -> Iterator[str]:
     image, images = _coded(rows["index"])
-    labels = rows["label"].to_numpy()
+    labels = values_of(rows["label"])
     one_label = np.empty(len(images), dtype=np.int64)
     one_label[image] = labels
     if (differs := labels != one_label[image]).any():
@@ -316,6 +328,12 @@ def _image_problems(rows: pa.Table, block_columns: list[str]) -> Iterator[str]:
 
 def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """A number for the value of every row, and the values so numbered, in the order in which they first occur."""
-    plain = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    encoded = plain.combine_chunks().dictionary_encode()
-    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy(zero_copy_only=False)
+    encoded = _plain(column).dictionary_encode()
+    values = encoded.dictionary
+    is_name = pa.types.is_string(values.type)
+    return np.from_dlpack(encoded.indices), np.array(values.to_pylist(), object) if is_name else np.from_dlpack(values)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    decoded = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return decoded.combine_chunks()

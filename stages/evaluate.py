@@ -17,7 +17,7 @@ from pipeline.data.canonical import CorruptedManifest, load_split
 from pipeline.device import choose_device
 from pipeline.errors import UserError
 from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
-from pipeline.evidence import Origin, stacked, write_evidence
+from pipeline.evidence import Origin, stacked, values_of, write_evidence
 from pipeline.training.artifacts import RunRecord
 from pipeline.training.checkpoint import load_weights
 
@@ -149,7 +149,7 @@ def evaluate_sets(
 
 def summary(rows: pa.Table, class_names: tuple[str, ...]) -> str:
     """One weight set in a line; of PGD, the longest attack."""
-    columns = {name: rows[name].to_numpy() for name in rows.column_names}
+    columns = {name: values_of(rows[name]) for name in rows.column_names}
     if "corruption" in columns:
         right = columns["prediction"] == columns["label"]
         by_name = {name: right[columns["corruption"] == name].mean() for name in dict.fromkeys(columns["corruption"])}
