@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,12 @@ _ACCURACIES = {
     "class_accuracy": metrics.class_accuracies,
 }
 _ERRORS = {"class_accuracy_ovr": metrics.class_accuracy_ovr, "cfps": metrics.cfps}
-_SHORT = {"overall_accuracy": "overall", "worst_class_accuracy": "worst"}
+_HEADLINES = {
+    ("clean", "overall_accuracy"): "clean",
+    ("pgd", "overall_accuracy"): "{}",
+    ("pgd", "worst_class_accuracy"): "{}_worst",
+}
+"""Evaluation (without its steps) and metric -> the name of its number in the headline."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +123,22 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"mean": values.mean(), "std": values.std(), "seeds": values.count()}).reset_index()
 
 
-def headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """What `dvc metrics show` prints of one suite: method, weights, evaluation, then overall and worst-class accuracy.
+def headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What `dvc metrics show` and `dvc metrics diff` print of one suite; they have a column, or a line, per number.
 
-    Means over seeds, rounded to four decimals; of the corruptions, the mean over all of them.
+    Of the last weights of each method: overall accuracy of clean images and overall and worst-class accuracy under PGD,
+    means over seeds, rounded to four decimals. All the rest is in the table itself.
     """
     assert len(set(table["suite"])) <= 1, "a headline is of one suite"
     means = over_seeds(table)
-    columns = (means[name].tolist() for name in ("method", "weights", "evaluation", "corruption", "metric", "mean"))
-    nested: dict[str, Any] = {}
-    for method, weights, evaluation, corruption, metric, mean in zip(*columns, strict=True):
-        if metric in _SHORT and corruption in ("", MEAN) and not isnan(mean):
-            numbers = nested.setdefault(method, {}).setdefault(weights, {}).setdefault(evaluation, {})
-            numbers[_SHORT[metric]] = round(mean, 4)
-    return nested
+    means = means[(means["weights"] == "last") & (means["corruption"] == "")]
+    numbers: dict[str, dict[str, float]] = {}
+    columns = (means[name].tolist() for name in ("method", "evaluation", "metric", "mean"))
+    for method, evaluation, metric, mean in zip(*columns, strict=True):
+        name = _HEADLINES.get((evaluation.rstrip("0123456789"), metric))
+        if name is not None and not isnan(mean):
+            numbers.setdefault(method, {})[name.format(evaluation)] = round(mean, 4)
+    return numbers
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
             ("Every number with its interval", paths.metrics(SUITE)),
             ("Every prediction", f"results/{SUITE}"),
             ("Compare the runs", "make ui, then open the address it prints"),
-            ("The same numbers in the shell", "dvc metrics show, dvc plots show"),
+            ("The same numbers in the shell", f"dvc metrics show {paths.headline(SUITE)}"),
         ):
             console.print(f"{what + ':':<34}{where}", soft_wrap=True)
 

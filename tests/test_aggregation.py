@@ -209,17 +209,20 @@ def test_one_seed_has_no_standard_deviation_and_an_undefined_seed_does_not_count
     assert three["std"] == pytest.approx(0.2 / 2**0.5)
 
 
-def test_the_headline_is_nested_rounded_and_means_seeds():
+def test_the_headline_has_three_numbers_of_the_last_weights_rounded_means_over_seeds():
     parts = (
         tidy([0.81111, 0.82223]),
         tidy([0.3, 0.5], "worst_class_accuracy", evaluation="pgd10"),
+        tidy([0.45], evaluation="pgd10"),
+        tidy([0.9], "worst_class_accuracy"),
         tidy([0.7], "cfps", evaluation="pgd10"),
         tidy([0.6], evaluation="corruption", corruption="mean"),
-        tidy([0.1], evaluation="corruption", corruption="fog"),
+        tidy([0.1], weights="ema"),
+        tidy([0.1], evaluation="autoattack"),
         tidy([np.nan], method="trades"),
     )
     table = pd.DataFrame(pd.concat(parts))
-    expected = {"at": {"last": {"clean": {"overall": 0.8167}, "pgd10": {"worst": 0.4}, "corruption": {"overall": 0.6}}}}
+    expected = {"at": {"clean": 0.8167, "pgd10_worst": 0.4, "pgd10": 0.45}}
     assert headline(table) == expected
     assert json.loads(json.dumps(headline(table), allow_nan=False)) == expected
 

@@ -36,7 +36,7 @@ def test_the_project_s_own_files_are_right() -> None:
     assert study.resolved.keys() == study.runs.keys()
     assert study.suites["cifar10"].threat.epsilon == pytest.approx(8 / 255)
     assert study.training("cifar10", "fair_tat", 0).recipe.epochs == 200
-    assert study.training("demo", "fair_tat", 0).recipe.epochs == 12
+    assert study.training("demo", "fair_tat", 0).recipe.epochs == 10
 
 
 def test_the_example_of_own_images_is_right() -> None:
@@ -122,8 +122,8 @@ def test_a_native_recipe_replaces_single_fields_of_the_suite_s(edited: Callable[
 
     recipe = edited("runs.yaml", add).training("demo", "bat", 0).recipe
     assert (recipe.weight_decay, recipe.augmentation.padding, recipe.augmentation.crop_padding) == (2e-4, "zero", 1)
-    assert recipe.learning_rate_at(4) == pytest.approx(0.1)
-    assert recipe.learning_rate_at(5) == pytest.approx(0.01)
+    assert recipe.learning_rate_at(3) == pytest.approx(0.1)
+    assert recipe.learning_rate_at(4) == pytest.approx(0.01)
 
 
 def test_a_published_network_is_a_run_that_is_not_trained() -> None:

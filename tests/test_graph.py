@@ -116,8 +116,8 @@ def test_the_demo_leaves_tables_figures_metrics_and_evidence(project: Project) -
 
 
 def test_metrics_and_plots_show_something(project: Project) -> None:
-    assert "fair_tat.last.pgd10.worst" in project.run("dvc", "metrics", "show")
-    assert "index.html" in project.run("dvc", "plots", "show")
+    assert "fair_tat.pgd10_worst" in project.run("dvc", "metrics", "show", "reports/headline/demo.json")
+    assert "index.html" in project.run("dvc", "plots", "show", "reports/figures/demo")
 
 
 def test_git_sees_nothing_that_should_not_be_committed(project: Project) -> None:
