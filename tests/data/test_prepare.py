@@ -127,7 +127,7 @@ def test_the_stage_prepares_the_demo_and_says_what_it_has(
         shutil.copy(name, tmp_path)
     monkeypatch.chdir(tmp_path)
     main("demo")
-    assert "1,302 train, 140 validation, 355 test images of 1x8x8, 10 classes" in capsys.readouterr().out
+    assert "1,302 train, 140 validation, 250 test images of 1x8x8, 10 classes" in capsys.readouterr().out
     assert Manifest.load(Path("data/demo")).dataset == "demo"
 
 

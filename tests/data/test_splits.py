@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.canonical import Split
 from pipeline.data.digits import read_digits
-from pipeline.data.splits import rank_in_class, share_of_classes, split_validation
+from pipeline.data.splits import first_of_each_class, rank_in_class, share_of_classes, split_validation
 from pipeline.errors import UserError
 
 
@@ -118,3 +118,12 @@ def test_digits_without_test_images_are_refused() -> None:
     ):
         read_digits(0.001)
     assert all(count > 0 for count in read_digits(0.01)[1].counts.values())
+
+
+def test_the_first_images_of_each_class_are_taken_in_file_order() -> None:
+    labels = torch.tensor([1, 0, 1, 1, 0, 2])
+    split = Split(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1), labels, ("a", "b", "c"))
+    part = first_of_each_class(split, 2)
+    assert part.images.flatten().tolist() == [0, 1, 2, 4, 5]
+    assert part.labels.tolist() == [1, 0, 1, 0, 2]
+    assert first_of_each_class(split, None) is split
