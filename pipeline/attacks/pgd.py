@@ -68,8 +68,7 @@ def pgd(
         images: in [0, 1].
         labels: the true classes, `batch`; they tell the observer which images are classified correctly.
         loss: logits to one loss per image, `batch`; their sum is differentiated, only signs are used.
-        epsilon: radius of each image, in units of [0, 1] images.
-        step_size: step of each image, in the same units.
+        epsilon, step_size: radius and step of each image, in units of [0, 1] images.
         num_steps: number of steps T.
         start: the initial perturbation, see `initial_perturbation`.
         direction: +1 ascends the loss, -1 descends it (a targeted attack).
@@ -90,15 +89,9 @@ def pgd(
         with torch.enable_grad():
             logits = model(adversarial)
             total = loss(logits).sum()
-        active = None
-        if stopping is not None or observer is not None:
-            predictions = logits.detach().argmax(dim=1)
-            if observer is not None:
-                observer(number, adversarial.detach(), predictions == labels)
-            if stopping is not None:
-                active = stopping(predictions)
-                if not active.any():
-                    break
+        active = _checked(number, adversarial.detach(), logits.detach(), labels, stopping, observer)
+        if active is not None and not active.any():
+            break
         (gradient,) = torch.autograd.grad(total, adversarial)
         moved = delta + step * gradient.sign()
         if jitter is not None:
@@ -106,6 +99,23 @@ def pgd(
         moved = torch.clamp(moved, lower, upper)
         delta = moved if active is None else torch.where(active.view(-1, 1, 1, 1), moved, delta)
     return images + delta
+
+
+def _checked(
+    number: int,
+    iterate: Images,
+    logits: Tensor,
+    labels: Tensor,
+    stopping: StoppingRule | None,
+    observer: Observer | None,
+) -> Tensor | None:
+    """Shows an iterate to the observer; gives the images that still move, None for all. Costs nothing without both."""
+    if stopping is None and observer is None:
+        return None
+    predictions = logits.argmax(dim=1)
+    if observer is not None:
+        observer(number, iterate, predictions == labels)
+    return None if stopping is None else stopping(predictions)
 
 
 @contextmanager

@@ -49,10 +49,20 @@ def prepare(
     everything, test = (without(split, without_classes) for split in (everything, test))
     everything, test = first_of_each_class(everything, train_per_class), first_of_each_class(test, test_per_class)
     train, validation = split_validation(everything, validation_fraction)
-    mean, std = channel_statistics(train.images)
     splits = {"train": train, "validation": validation, "test": test}
+    manifest = _described(name, source, archives, splits)
+    with whole_directory(output_directory) as beside:
+        for part, split in splits.items():
+            save_split(beside / f"{part}.safetensors", split)
+        manifest.save(beside)
+    return manifest
+
+
+def _described(name: str, source: Source, archives: tuple[ArchiveRecord, ...], splits: dict[str, Split]) -> Manifest:
+    train = splits["train"]
+    mean, std = channel_statistics(train.images)
     channels, height, width = train.images.shape[1:]
-    manifest = Manifest(
+    return Manifest(
         dataset=name,
         # Where a copy lies says nothing about the images.
         source=source.model_dump(mode="json", exclude={"archive", "path"}),
@@ -65,11 +75,6 @@ def prepare(
         std=std,
         versions={package: version(package) for package in _PACKAGES.get(source.kind, ())},
     )
-    with whole_directory(output_directory) as beside:
-        for part, split in splits.items():
-            save_split(beside / f"{part}.safetensors", split)
-        manifest.save(beside)
-    return manifest
 
 
 def read_source(source: Source, archives_directory: Path) -> tuple[Split, Split, tuple[ArchiveRecord, ...]]:
