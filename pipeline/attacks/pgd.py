@@ -21,8 +21,8 @@ class StoppingRule(Protocol):
         ...
 
 
-Observer = Callable[[int, Images, Bool[Tensor, " batch"]], None]
-"""Called before each step with the step's number, the current iterate and which images are classified correctly."""
+Observer = Callable[[int, Images, Int[Tensor, " batch"]], None]
+"""Called before each step with the step's number, the current iterate and the classes predicted for it."""
 
 
 def initial_perturbation(
@@ -44,7 +44,6 @@ def initial_perturbation(
 def pgd(
     model: Callable[[Tensor], Tensor],
     images: Images,
-    labels: Tensor,
     *,
     loss: Callable[[Tensor], Tensor],
     epsilon: Float[Tensor, " batch"],
@@ -66,7 +65,6 @@ def pgd(
     Args:
         model: images in [0, 1] to logits `batch class`. Its parameters should be frozen (`attacking`).
         images: in [0, 1].
-        labels: the true classes, `batch`; they tell the observer which images are classified correctly.
         loss: logits to one loss per image, `batch`; their sum is differentiated, only signs are used.
         epsilon, step_size: radius and step of each image, in units of [0, 1] images.
         num_steps: number of steps T.
@@ -89,7 +87,7 @@ def pgd(
         with torch.enable_grad():
             logits = model(adversarial)
             total = loss(logits).sum()
-        active = _checked(number, adversarial.detach(), logits.detach(), labels, stopping, observer)
+        active = _checked(number, adversarial.detach(), logits.detach(), stopping, observer)
         if active is not None and not active.any():
             break
         (gradient,) = torch.autograd.grad(total, adversarial)
@@ -105,7 +103,6 @@ def _checked(
     number: int,
     iterate: Images,
     logits: Tensor,
-    labels: Tensor,
     stopping: StoppingRule | None,
     observer: Observer | None,
 ) -> Tensor | None:
@@ -114,7 +111,7 @@ def _checked(
         return None
     predictions = logits.argmax(dim=1)
     if observer is not None:
-        observer(number, iterate, predictions == labels)
+        observer(number, iterate, predictions)
     return None if stopping is None else stopping(predictions)
 
 

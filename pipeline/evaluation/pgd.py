@@ -94,15 +94,13 @@ def predictions_along(
     longest = max(settings.steps)
     progress_of_a_step = len(images) / (longest * settings.restarts)
 
-    def observer(number: int, iterate: Images, right: Tensor) -> None:
-        if number in settings.steps:
-            found[number] = model(iterate).argmax(dim=1)
+    def observer(number: int, iterate: Images, predictions: Tensor) -> None:
+        found[number] = predictions
         watcher.advance(progress_of_a_step, "")
 
     adversarial = pgd(
         model,
         images,
-        labels,
         loss=lambda logits: cross_entropy(logits, labels),
         epsilon=radii,
         step_size=torch.full_like(radii, settings.step_size),

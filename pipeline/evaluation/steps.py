@@ -70,7 +70,6 @@ def broken(
     adversarial = pgd(
         model,
         images,
-        labels,
         loss=lambda logits: cross_entropy(logits, labels),
         epsilon=radii,
         step_size=torch.full_like(radii, settings.step_size),

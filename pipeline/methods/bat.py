@@ -4,7 +4,7 @@ import math
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
@@ -18,16 +18,18 @@ from pipeline.methods.trades import divergence_ascent
 class BoundaryObserver:
     """Remembers the last iterate before the first wrong prediction: x_(t1-1), or x_0 where the first check is wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Int[Tensor, " batch"]) -> None:
+        self.labels = labels
         self.last_clean: Tensor | None = None
         self.crossed: Tensor | None = None
 
-    def __call__(self, number: int, iterate: Images, correct: Bool[Tensor, " batch"]) -> None:
+    def __call__(self, number: int, iterate: Images, predictions: Int[Tensor, " batch"]) -> None:
         """Moves on every image that has been correct at all checks so far, this one included."""
+        wrong = predictions != self.labels
         if self.last_clean is None or self.crossed is None:
-            self.last_clean, self.crossed = iterate, ~correct
+            self.last_clean, self.crossed = iterate, wrong
             return
-        self.crossed = self.crossed | ~correct
+        self.crossed = self.crossed | wrong
         self.last_clean = torch.where(self.crossed.view(-1, 1, 1, 1), self.last_clean, iterate)
 
 
@@ -90,7 +92,7 @@ class BalanceAdversarialTraining(Objective):
         return Trace(adversarial, last_clean=last_clean, attacked=attacked)
 
     def _trajectory(self, model: nn.Module, batch: Batch) -> tuple[Images, Images]:
-        observer = BoundaryObserver()
+        observer = BoundaryObserver(batch.labels)
         adversarial = divergence_ascent(
             model,
             batch,

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
@@ -18,11 +18,11 @@ class CorrectChecks:
     """Counts kappa: at how many checks each image was classified correctly."""
 
     def __init__(self, labels: Tensor) -> None:
-        self.count = torch.zeros_like(labels)
+        self.labels, self.count = labels, torch.zeros_like(labels)
 
-    def __call__(self, number: int, iterate: Images, correct: Bool[Tensor, " batch"]) -> None:
+    def __call__(self, number: int, iterate: Images, predictions: Int[Tensor, " batch"]) -> None:
         """Adds one check."""
-        self.count = self.count + correct.to(self.count.dtype)
+        self.count = self.count + (predictions == self.labels).to(self.count.dtype)
 
 
 class Gairat(Objective):

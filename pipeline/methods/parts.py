@@ -173,7 +173,6 @@ def ascend(
         return pgd(
             model,
             batch.images,
-            batch.labels,
             loss=loss,
             epsilon=batch.epsilon,
             step_size=batch.step_size,

@@ -76,7 +76,7 @@ def _measure_chunk(
         noise = initial_perturbation(start, images, epsilon, generator)
         step_size = torch.full_like(epsilon, threat.step_size)
         adversarial = pgd(
-            model, images, labels, loss=loss, epsilon=epsilon, step_size=step_size, num_steps=num_steps, start=noise
+            model, images, loss=loss, epsilon=epsilon, step_size=step_size, num_steps=num_steps, start=noise
         )
         with torch.no_grad():
             return model(adversarial)

@@ -40,7 +40,6 @@ def run(
     adversarial = pgd(
         model,
         images,
-        classes,
         loss=lambda logits: cross_entropy(logits, aim),
         epsilon=epsilon,
         step_size=torch.full_like(epsilon, 2 * UNIT),
@@ -152,7 +151,6 @@ def test_the_result_lies_in_the_ball_and_the_box(radii: list[float], kind: str, 
     adversarial = pgd(
         model,
         images,
-        torch.tensor([0, 1, 2, 0]),
         loss=lambda logits: logits[:, 0],
         epsilon=epsilon,
         step_size=epsilon / 2,
@@ -170,13 +168,12 @@ def test_the_observer_sees_every_iterate_before_its_step() -> None:
     pgd(
         IdentityModel(),
         image,
-        torch.tensor([0]),
         loss=lambda logits: cross_entropy(logits, torch.tensor([0])),
         epsilon=torch.full((1,), 8 * UNIT, dtype=torch.float64),
         step_size=torch.full((1,), 2 * UNIT, dtype=torch.float64),
         num_steps=6,
         start=torch.zeros_like(image),
-        observer=lambda number, _, correct: seen.append((number, bool(correct[0]))),
+        observer=lambda number, _, predictions: seen.append((number, int(predictions[0]) == 0)),
     )
     # The gap of 0.04 = 10.2/255 closes by 4/255 a step: correct at 0, 4 and 8, wrong from 12/255 on.
     assert seen == [(0, True), (1, True), (2, True), (3, False), (4, False), (5, False)]
@@ -188,7 +185,6 @@ def test_images_that_stop_keep_their_place() -> None:
     adversarial = pgd(
         IdentityModel(),
         images,
-        torch.tensor([0, 0]),
         loss=lambda logits: cross_entropy(logits, torch.tensor([0, 0])),
         epsilon=epsilon,
         step_size=epsilon / 4,
