@@ -107,16 +107,7 @@ def attack_rows(
         clean: predicted class of the image as it is.
         adversarial: predicted class of the attacked image.
     """
-    count = len(np.asarray(index))
-    columns = [
-        _constant(weights, count),
-        _constant(attack, count),
-        _integers(index, "int32", count),
-        _integers(labels, "int16", count),
-        _integers(clean, "int16", count),
-        _integers(adversarial, "int16", count),
-    ]
-    return pa.table(columns, schema=_ATTACK_SCHEMA)
+    return _rows(_ATTACK_SCHEMA, weights, attack, index, labels, clean, adversarial)
 
 
 def steps_rows(
@@ -129,8 +120,7 @@ def steps_rows(
     first_success: ArrayLike,
 ) -> pa.Table:
     """`attack_rows`, and after how many steps of the attack the prediction was first wrong; all steps where it never was."""
-    rows = attack_rows(weights, attack, index, labels, clean, adversarial)
-    return rows.append_column(_STEPS_SCHEMA.field("first_success"), _integers(first_success, "int16", len(rows)))
+    return _rows(_STEPS_SCHEMA, weights, attack, index, labels, clean, adversarial, first_success)
 
 
 def corruption_rows(
@@ -151,16 +141,7 @@ def corruption_rows(
         labels: true classes.
         predictions: predicted classes.
     """
-    count = len(np.asarray(index))
-    columns = [
-        _constant(weights, count),
-        _constant(corruption, count),
-        _integers(severity, "int8", count),
-        _integers(index, "int32", count),
-        _integers(labels, "int16", count),
-        _integers(predictions, "int16", count),
-    ]
-    return pa.table(columns, schema=_CORRUPTION_SCHEMA)
+    return _rows(_CORRUPTION_SCHEMA, weights, corruption, severity, index, labels, predictions)
 
 
 def stacked(tables: Sequence[pa.Table]) -> pa.Table:
@@ -226,18 +207,28 @@ def read_origin(path: Path) -> Origin:
     return _origin(path, schema)
 
 
+def _rows(schema: pa.Schema, *values: ArrayLike | str) -> pa.Table:
+    """A table with the schema's columns and types, a row per entry of `index`; a single value holds for all rows."""
+    count = len(np.asarray(values[schema.names.index("index")]))
+    columns = [
+        _constant(value, count) if isinstance(value, str) else _integers(value, field.type, count)
+        for value, field in zip(values, schema, strict=True)
+    ]
+    return pa.table(columns, schema=schema)
+
+
 def _constant(name: str, count: int) -> pa.DictionaryArray:
     encoded = name.encode()
     names = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(encoded)], "int32")), pa.py_buffer(encoded))
-    return pa.DictionaryArray.from_arrays(_integers(0, "int32", count), names)
+    return pa.DictionaryArray.from_arrays(_integers(0, pa.int32(), count), names)
 
 
-def _integers(values: ArrayLike | int, dtype: str, count: int) -> pa.Array:
+def _integers(values: ArrayLike, kind: pa.DataType, count: int) -> pa.Array:
     """Integers of a smaller type. From their memory: `pa.array` imports pandas to see whether it was given any of it."""
     array = np.broadcast_to(np.asarray(values), (count,))
-    narrow = np.ascontiguousarray(array.astype(dtype))
-    assert np.array_equal(narrow, array), f"values do not fit in {dtype}"
-    return pa.Array.from_buffers(pa.from_numpy_dtype(narrow.dtype), count, [None, pa.py_buffer(narrow)])
+    narrow = np.ascontiguousarray(array.astype(str(kind)))
+    assert np.array_equal(narrow, array), f"values do not fit in {kind}"
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(narrow)])
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:

@@ -6,13 +6,10 @@ from torch import nn
 from pipeline import seeds
 from pipeline.attacks import autoattack
 from pipeline.config import AutoAttackEvaluation
-from pipeline.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
-from pipeline.evidence import attack_rows
+from pipeline.evaluation.protocol import EvaluationSet, Watcher
+from pipeline.evaluation.survivors import survivors_rows, workload
 
-
-def workload(test: EvaluationSet, settings: AutoAttackEvaluation) -> int:
-    """Every attacked image once."""
-    return min(len(test), settings.images or len(test))
+__all__ = ["evaluate", "workload"]
 
 
 def evaluate(
@@ -25,12 +22,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows; see `protocol.evaluate_model`.
-
-    Only images that are classified correctly are attacked. The adversarial prediction of an image is that of the first
-    attack that breaks it, else the clean one.
-    """
-    test, index = test.part(settings.images)
+    """One block of rows; see `protocol.evaluate_model` and `survivors_rows`."""
     ensemble = autoattack.standard(
         epsilon=epsilon,
         seed=seeds.derived(seed, "evaluation.autoattack"),
@@ -43,16 +35,6 @@ def evaluate(
         watcher.remark(
             f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {len(test.class_names)}."
         )
-    clean = predict(model, test.images, settings.batch_size)
-    adversarial = autoattack.attack_survivors(
-        ensemble,
-        model,
-        in_unit_range(test.images),
-        test.labels,
-        clean,
-        epsilon=epsilon,
-        batch_size=settings.batch_size,
-        advance=watcher.advance,
-        remark=watcher.remark,
+    return survivors_rows(
+        ensemble, model, test, settings, name="autoattack", weights=weights, epsilon=epsilon, watcher=watcher
     )
-    return attack_rows(weights, "autoattack", index, test.labels.cpu(), clean.cpu(), adversarial.cpu())
