@@ -21,6 +21,7 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Images
+from pipeline.models.normalization import check_images
 
 APGD_CE, APGD_T, FAB_T, SQUARE = "apgd-ce", "apgd-t", "fab-t", "square"
 _TARGETED_DLR_CLASSES = 4
@@ -135,7 +136,11 @@ def attack_survivors(
 
     Returns:
         The prediction under the first attack that breaks an image, else the given one.
+
+    Raises:
+        UserError: the images are not in [0, 1].
     """
+    check_images(images)
     predictions = predictions.clone()
     meter = _Meter(model, ensemble, len(images), advance)
     accuracies = {"clean": _accuracy(predictions, labels)}

@@ -44,8 +44,14 @@ def test_statistics_that_do_not_fit_the_images_are_refused(
     )
 
 
-def test_images_in_the_unit_interval_pass() -> None:
-    check_images(torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3))
+def test_images_in_the_unit_interval_pass_up_to_its_very_ends() -> None:
+    unit = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3)
+    check_images(unit)
+    for end, outward in ((0, -1.0), (2, 2.0)):
+        beyond = unit.clone()
+        beyond[..., end] = torch.nextafter(unit[..., end], torch.tensor(outward))
+        with pytest.raises(UserError, match=r"images must lie in \[0, 1\]"):
+            check_images(beyond)
 
 
 @pytest.mark.parametrize(
