@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pipeline.console import console, progress
 from pipeline.data.archives import hashes
 from pipeline.data.canonical import ArchiveRecord
-from pipeline.data.sources import Download
+from pipeline.data.sources import Archive
 from pipeline.errors import UserError
 from pipeline.files import disk_space_explained
 
@@ -24,7 +24,7 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 
 
-def locate(source: Download, directory: Path) -> tuple[Path, ArchiveRecord]:
+def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
     """The archive of a source: the user's own copy if the source names one, otherwise from the cache or the network.
 
     Args:

@@ -1,7 +1,6 @@
 """Where images come from: the settings of every source. Reading them is the business of the other modules here.
 
-A `kind` in params.yaml chooses the source. Archives that can be downloaded have three fields in common: `url`, `md5` (the
-publisher's own, so that no other bytes are ever used), and `archive`, the path of a copy you already have.
+A `kind` in params.yaml chooses the source.
 """
 
 from pathlib import Path
@@ -36,25 +35,37 @@ class Digits(Settings):
     test_fraction: Fraction = 0.2
 
 
-class Cifar10(Settings):
+class Archive(Settings):
+    """A source that can be downloaded.
+
+    Attributes:
+        url: of the official archive.
+        md5: the publisher's own, so that no other bytes are ever used.
+        archive: the path of a copy you already have.
+    """
+
+    url: Url
+    md5: Md5
+    archive: Path | None = None
+
+
+class Cifar10(Archive):
     """CIFAR-10 (Krizhevsky 2009), the official archive for Python: 50,000 + 10,000 images of 3x32x32 pixels."""
 
     kind: Literal["cifar10"] = "cifar10"
     url: Url = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     md5: Md5 = "c58f30108f718f92721af3b95e74349a"
-    archive: Path | None = None
 
 
-class Cifar100(Settings):
+class Cifar100(Archive):
     """CIFAR-100 (Krizhevsky 2009) with its 100 fine classes, the official archive for Python."""
 
     kind: Literal["cifar100"] = "cifar100"
     url: Url = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
     md5: Md5 = "eb9058c3a382ffc7106e4002c42a8d85"
-    archive: Path | None = None
 
 
-class Imagenette(Settings):
+class Imagenette(Archive):
     """Ten easy classes of ImageNet (fast.ai), the archive whose shorter sides are 160 pixels. Its `val` is our test set.
 
     Attributes:
@@ -64,7 +75,6 @@ class Imagenette(Settings):
     kind: Literal["imagenette"] = "imagenette"
     url: Url = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
     md5: Md5 = "e793b78cc4c9e9a4ccc0c1155377a412"
-    archive: Path | None = None
     size: PositiveInt = 160
 
 
@@ -92,26 +102,21 @@ class ImageFolder(Settings):
     test_folder: Literal["test", "val"] | None = None
 
 
-class Cifar10C(Settings):
+class Cifar10C(Archive):
     """CIFAR-10-C (Hendrycks and Dietterich 2019): the CIFAR-10 test set under 19 corruptions at five severities."""
 
     kind: Literal["cifar10c"] = "cifar10c"
     url: Url = "https://zenodo.org/records/2535967/files/CIFAR-10-C.tar"
     md5: Md5 = "56bf5dcef84df0e2308c6dcbcbbd8499"
-    archive: Path | None = None
 
 
-class Cifar100C(Settings):
+class Cifar100C(Archive):
     """CIFAR-100-C (Hendrycks and Dietterich 2019): the CIFAR-100 test set under the same corruptions."""
 
     kind: Literal["cifar100c"] = "cifar100c"
     url: Url = "https://zenodo.org/records/3555552/files/CIFAR-100-C.tar"
     md5: Md5 = "11f0ed0f1191edbf9fa23466ae6021d3"
-    archive: Path | None = None
 
-
-Download = Cifar10 | Cifar100 | Imagenette | Cifar10C | Cifar100C
-"""The sources that can be downloaded."""
 
 CorruptedSource = Cifar10C | Cifar100C
 """Official corrupted test sets; tell them apart by `kind`."""
