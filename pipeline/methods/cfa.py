@@ -1,6 +1,6 @@
 """CFA: class-wise calibrated margins and TRADES weights (Wei et al. 2023; spec 3.5). FAWA is in `averaging.py`."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -8,11 +8,11 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from pipeline.methods.history import ClassHistory
-from pipeline.methods.parts import ClassCoefficients, ClassWeights, Margin, Objective, begins_too_late
+from pipeline.methods.parts import ClassCoefficients, ClassWeights, FollowsRobustAccuracy, Margin, Objective
 from pipeline.settings import Real
 
 
-class RobustAccuracyMargin(Margin):
+class RobustAccuracyMargin(FollowsRobustAccuracy, Margin):
     r"""The calibrated margin of CFA (CCM) gives a class that is already robust a larger radius.
 
     $r_k(e)$ is the robust accuracy of class $k$ on the training batches of epoch $e$, under the training attack itself.
@@ -32,19 +32,6 @@ class RobustAccuracyMargin(Margin):
     begin_epoch: NonNegativeInt = 1
     cap: Annotated[Real, Field(ge=0)] | None = None
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """train.robust."""
-        return frozenset({"train.robust"})
-
-    def scaled(self, scale: float) -> Self:
-        """`begin_epoch` multiplied."""
-        return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
-
-    def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `begin_epoch`."""
-        return begins_too_late(self.kind, self.begin_epoch, epochs)
-
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
         """offset + r_k; 1 before `begin_epoch` and for a class never seen."""
         neutral = torch.ones(history.num_classes, dtype=torch.float64)
@@ -55,7 +42,7 @@ class RobustAccuracyMargin(Margin):
         return factors if self.cap is None else factors.clamp(max=self.cap)
 
 
-class CalibratedWeights(ClassWeights):
+class CalibratedWeights(FollowsRobustAccuracy, ClassWeights):
     r"""The calibrated regularisation of CFA (CCR) gives a class that is already robust more weight on its robust term.
 
     $r_k(e)$ is the robust accuracy of class $k$ on the training batches of epoch $e$. Before `begin_epoch`,
@@ -75,19 +62,6 @@ class CalibratedWeights(ClassWeights):
     begin_epoch: NonNegativeInt = 10
 
     needs_clean_term: ClassVar[bool] = True
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """train.robust."""
-        return frozenset({"train.robust"})
-
-    def scaled(self, scale: float) -> Self:
-        """`begin_epoch` multiplied."""
-        return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
-
-    def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `begin_epoch`."""
-        return begins_too_late(self.kind, self.begin_epoch, epochs)
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """1 - q_k and q_k."""

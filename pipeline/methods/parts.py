@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import PositiveInt, computed_field
+from pydantic import NonNegativeInt, PositiveInt, computed_field
 from torch import Tensor, nn
 
 from pipeline.attacks.pgd import BatchNormMode, Images, Start, attacking, initial_perturbation, pgd
@@ -63,6 +63,29 @@ def begins_too_late(kind: str, begin_epoch: int, epochs: int) -> list[str]:
         f"{kind} would act from epoch {begin_epoch} on (counted from 0), but the training has only {epochs} epochs: it "
         "never acts. Lower its first epoch, or train longer"
     ]
+
+
+class FollowsRobustAccuracy(Part):
+    """A part that follows the robust accuracies of the training batches from an epoch on, such as CFA's two policies.
+
+    Attributes:
+        begin_epoch: first epoch with adapted values, counted from 0.
+    """
+
+    begin_epoch: NonNegativeInt
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """train.robust."""
+        return frozenset({"train.robust"})
+
+    def scaled(self, scale: float) -> Self:
+        """`begin_epoch` multiplied."""
+        return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
+
+    def cautions(self, epochs: int) -> list[str]:
+        """Whether the training is too short for `begin_epoch`."""
+        return begins_too_late(self.kind, self.begin_epoch, epochs)
 
 
 @dataclass(frozen=True)
