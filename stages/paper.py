@@ -20,7 +20,7 @@ from pipeline.files import whole_directory
 from pipeline.papers.demo_report import demo_tables
 from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from pipeline.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
-from pipeline.papers.standing import Standing, cost_note, needs_training, standing, wanted_by
+from pipeline.papers.standing import Standing, cost_note, stages_left, standing, wanted_by
 from pipeline.papers.tables import Entry, Ours, entries, paper_table
 from pipeline.rendering.grid import Grid
 from pipeline.rendering.latex import write_latex
@@ -30,21 +30,43 @@ from pipeline.rendering.notes import budget_notes
 
 def main(
     target: Annotated[str, typer.Argument(help="table1 to table11, bat_table1, figure1, ..., or demo_report")],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="only list what is left to train and to evaluate for it")
+    ] = False,
 ) -> None:
     """Renders a table or figure of a paper; what was not run yet is a dash, and a note says what it would cost."""
-    if target == DEMO_REPORT:
-        write_demo_report()
-        return
-    if target not in PAPER_TARGETS:
+    if target not in (*PAPER_TARGETS, DEMO_REPORT):
         raise UserError(
             f"There is no {target!r}; there are: {', '.join(PAPER_TARGETS)}, {DEMO_REPORT}. "
             "Example: python -m stages.paper table1"
         )
-    chosen = PAPER_TARGETS[target]
-    written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
-    console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
-    if missing:
-        console.print(missing, soft_wrap=True, markup=False)
+    if plan:
+        print_plan(target)
+    elif target == DEMO_REPORT:
+        write_demo_report()
+    else:
+        chosen = PAPER_TARGETS[target]
+        written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
+        console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
+        if missing:
+            console.print(missing, soft_wrap=True, markup=False)
+
+
+def print_plan(target: str) -> None:
+    """The stages left to run for a target, by the names that DVC knows them by, and what they would cost."""
+    study = load_study()
+    if target == DEMO_REPORT:
+        shown, contents = [one for cells in demo_cells(study).values() for one in cells], list(DEMO_FIGURES.values())
+    else:
+        shown = entries(PAPER_TARGETS[target])
+        contents = [FIGURES[target]] if target in FIGURES else []
+    needs = [entry.need for entry in shown] + [need for content in contents for need in content.needs]
+    histories = [run for content in contents for run in content.histories]
+    found = standing(wanted_by(needs), study, current_fingerprints(), histories)
+    for stage in stages_left(found, study):
+        console.print(stage, markup=False, highlight=False)
+    done = f"Everything that {target} shows is done; `dvc repro {target}` renders it."
+    console.print(cost_note(found, study, device_name()) or done, soft_wrap=True, markup=False)
 
 
 def write_table(target: PaperTarget) -> tuple[list[Path], str]:
@@ -99,35 +121,30 @@ def write_figure(target: PaperTarget) -> tuple[list[Path], str]:
 def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence[Path]) -> str:
     """Draws into files; returns what is missing."""
     from pipeline.papers.figures import draw
-    from pipeline.rendering.figures import save_figure
+    from pipeline.rendering.figures import put_remark, save_figure
 
-    found = standing(wanted_by(content.needs), study, current_fingerprints())
-    there = {one.method for one in found.used} - {one.method for one in (*found.missing, *found.stale)}
-    rows = [
-        row for row in content.rows if (row.method in there if content.needs else trained(content.suite, row.method))
-    ]
-    table = tidy([one.path for one in found.used if one.method in there], Bootstrap().replicates)
+    found = standing(wanted_by(content.needs), study, current_fingerprints(), content.histories)
+    absent = {one.method for one in (*found.missing, *found.stale)}
+    if content.histories:
+        absent = {method for _, method, _ in found.untrained}
+    rows = [row for row in content.rows if row.method not in absent]
+    table = tidy([one.path for one in found.used if one.method not in absent], Bootstrap().replicates)
     figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
+    left_out = ", ".join(row.label for row in content.rows if row not in rows)
+    remark = f"Left out, because not run yet: {left_out}." if left_out else ""
+    if remark:
+        put_remark(figure, remark)
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, path)
-    if len(rows) == len(content.rows):
-        return ""
-    labels = ", ".join(row.label for row in content.rows if row not in rows)
-    return f"Left out, because not run yet: {labels}. {cost_note(found, study, device_name())}"
-
-
-def trained(suite: str, method: str) -> bool:
-    """Whether the first seed's training is there, and of the code and numbers of now."""
-    return not needs_training((suite, method, 0), current_fingerprints())
+    return f"{remark} {cost_note(found, study, device_name())}" if remark else ""
 
 
 def write_demo_report() -> None:
     """Every table that the demo has rows of, in the papers' layouts, and every figure."""
     study = load_study()
-    methods = [run.method_name for run in study.runs_of(DEMO_SUITE)]
     subject = f"{study.suite(DEMO_SUITE).title}, one seed"
-    tables = demo_tables(methods)
+    tables = demo_cells(study)
     everything = dict.fromkeys(one for shown in tables.values() for one in wanted_by([entry.need for entry in shown]))
     found = standing(list(everything), study, current_fingerprints())
     with whole_directory(paths.DEMO_REPORT) as beside:
@@ -139,6 +156,11 @@ def write_demo_report() -> None:
     console.print(
         f"{DEMO_REPORT}: {len(tables)} tables and {len(DEMO_FIGURES)} figures in {paths.DEMO_REPORT}", soft_wrap=True
     )
+
+
+def demo_cells(study: Study) -> dict[PaperTarget, list[Entry]]:
+    """The demo's tables and their cells."""
+    return demo_tables([run.method_name for run in study.runs_of(DEMO_SUITE)])
 
 
 @cache

@@ -48,7 +48,7 @@ def main(
     )
     state = TrainingState.fresh(initial_model(record, run, device), settings)
     resume = paths.resume(suite, method, seed)
-    identity = f"{record.fingerprint}/{record.data}/{seed}"
+    identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{seed}"
     if load_resumable(resume, state, identity):
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
     for caution in run.method.cautions(run.recipe.epochs):
@@ -79,6 +79,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         architecture=run.suite.architecture,
         statistics=statistics,
         settings=run.settings,
+        start_sha256="" if run.start is None else RunRecord.load(run.start).weights["last"].sha256,
         fingerprint=hashlib.sha256(fingerprint).hexdigest()[:16],
         data=manifest.digest,
         commit=provenance.commit(),

@@ -1,11 +1,14 @@
 """Small closed-form models and histories that the acceptance facts use."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.methods.history import ClassHistory, EpochRecord
+from pipeline.models.settings import PreActResNet18
+from pipeline.training.artifacts import RunRecord
 
 UNIT = 1 / 255
 
@@ -27,3 +30,11 @@ def history_of(*confusions: Sequence[Sequence[int]], name: str = "train.robust")
     matrices = [torch.tensor(confusion) for confusion in confusions]
     records = tuple(EpochRecord(epoch, {name: matrix}) for epoch, matrix in enumerate(matrices))
     return ClassHistory(len(matrices[0]), records)
+
+
+def run_record(**fields: Any) -> RunRecord:
+    """What a run remembers about itself: the fields given, and something for each of the rest."""
+    rest = {"suite": "tiny", "method": "at", "seed": 0, "class_names": ("cat", "dog"), "image_shape": (1, 6, 6)}
+    rest |= {"architecture": PreActResNet18(), "statistics": None, "settings": {}, "weights": {}}
+    rest |= {"fingerprint": "", "data": "", "commit": "", "versions": {}, "device": "cpu", "epochs": 1, "seconds": 1.0}
+    return RunRecord(**(rest | fields))

@@ -50,10 +50,15 @@ class FigureContent:
         ]
 
     @property
+    def histories(self) -> list[tuple[str, str, int]]:
+        """The runs whose training itself is drawn: suite, method and seed."""
+        return [] if self.evaluations else [(self.suite, row.method, 0) for row in self.rows]
+
+    @property
     def inputs(self) -> list[Path]:
         """The files of evidence; of a history, the directories of the runs."""
-        if not self.evaluations:
-            return [paths.run(self.suite, row.method, 0) for row in self.rows]
+        if self.histories:
+            return [paths.run(*run) for run in self.histories]
         return list(dict.fromkeys(path for need in self.needs for path in need.evidence))
 
 

@@ -14,6 +14,8 @@ from pipeline.training.artifacts import RECORD, RunRecord
 RunKey = tuple[str, str, int]
 """Suite, method and seed."""
 
+_FINETUNE = "finetune"
+
 
 class Wanted(NamedTuple):
     """One file of evidence that a table needs: a run under one evaluation stage."""
@@ -42,7 +44,8 @@ class Standing:
         used: the evidence that may be shown.
         missing: the evidence that is not there.
         stale: the evidence that is there, but of other weights, code or numbers than those of now; the reason of each.
-        untrained: runs that must be trained before, those included that others start from.
+        untrained: runs that must be trained before, or whose own history is missing; those included that others start
+            from.
     """
 
     used: tuple[Wanted, ...]
@@ -53,7 +56,7 @@ class Standing:
     @property
     def complete(self) -> bool:
         """Whether nothing is missing or stale."""
-        return not self.missing and not self.stale
+        return not (self.missing or self.stale or self.untrained)
 
     def reasons(self) -> dict[tuple[str, str, str], str]:
         """Why a (suite, method, weights) has no value or too few seeds, for the weight sets the papers show."""
@@ -74,13 +77,16 @@ def wanted_by(needs: Sequence[Need]) -> list[Wanted]:
     return list(dict.fromkeys(files))
 
 
-def standing(wanted: Sequence[Wanted], study: Study, fingerprints: Mapping[Path, str]) -> Standing:
+def standing(
+    wanted: Sequence[Wanted], study: Study, fingerprints: Mapping[Path, str], histories: Sequence[RunKey] = ()
+) -> Standing:
     """Looks at what lies in results/ and runs/; nothing is read but origins and records.
 
     Args:
         wanted: the evidence of a table.
         study: tells which run starts from which.
         fingerprints: of the code and numbers of now, by their path below fingerprints/; see `stages.fingerprint`.
+        histories: runs whose training itself is shown.
 
     Raises:
         UserError: a file is there but cannot be read.
@@ -89,12 +95,21 @@ def standing(wanted: Sequence[Wanted], study: Study, fingerprints: Mapping[Path,
     for one in wanted:
         if not one.path.exists():
             missing.append(one)
-        elif reason := _staleness(one, read_origin(one.path), fingerprints):
+        elif reason := _staleness(one, read_origin(one.path), study, fingerprints):
             stale[one] = reason
         else:
             used.append(one)
-    untrained = dict.fromkeys(one.run for one in (*missing, *stale) if needs_training(one.run, fingerprints))
-    return Standing(tuple(used), tuple(missing), stale, tuple(_with_starts(list(untrained), study, fingerprints)))
+    trained_first = dict.fromkeys((*(one.run for one in (*missing, *stale)), *histories))
+    untrained = [run for run in trained_first if needs_training(run, study, fingerprints)]
+    return Standing(tuple(used), tuple(missing), stale, tuple(_with_starts(untrained, study, fingerprints)))
+
+
+def stages_left(found: Standing, study: Study) -> list[str]:
+    """The trainings and evaluations that are left to do, as DVC calls them, each after those it needs."""
+    untrained = [study.run(*run) for run in found.untrained]
+    trainings = [f"{_training_stage(run)}@{run.key}" for run in untrained]
+    evaluations = [f"{one.stage}@{study.run(*one.run).key}" for one in (*found.missing, *found.stale)]
+    return sorted(trainings, key=lambda stage: stage.startswith(_FINETUNE)) + evaluations
 
 
 def cost_note(found: Standing, study: Study, device: str) -> str:
@@ -104,6 +119,8 @@ def cost_note(found: Standing, study: Study, device: str) -> str:
     evaluations = (*found.missing, *found.stale)
     share = f"{len(evaluations)} of {len(evaluations) + len(found.used)} evaluations"
     text = f"Not complete: {share} are missing or stale, and {len(found.untrained)} trainings before them."
+    if not evaluations:
+        text = f"Not complete: {len(found.untrained)} trainings are missing or stale."
     seconds = [_training_seconds(study.run(*run), device) for run in found.untrained]
     seconds += [_evaluation_seconds(one, device) for one in evaluations]
     known = [one for one in seconds if one is not None]
@@ -123,7 +140,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _staleness(wanted: Wanted, origin: Origin, fingerprints: Mapping[Path, str]) -> str:
+def _staleness(wanted: Wanted, origin: Origin, study: Study, fingerprints: Mapping[Path, str]) -> str:
     """Why the evidence must not be shown; empty if it may be."""
     record = _record(wanted.run)
     if (origin.suite, origin.method, origin.seed, origin.evaluation) != tuple(wanted):
@@ -133,34 +150,51 @@ def _staleness(wanted: Wanted, origin: Origin, fingerprints: Mapping[Path, str])
             held = record.weights.get(name)
             if held is None or held.sha256 != sha256:
                 return f"the run has other {name} weights now"
-        if _is_outdated(record, fingerprints):
-            return "the code or numbers of the training have changed since"
+        if reason := _outdated(record, study, fingerprints):
+            return reason
     current = fingerprints.get(Path(wanted.stage, wanted.suite))
     if current not in (None, origin.fingerprint):
         return "the code or numbers of the evaluation have changed since"
     return ""
 
 
-def _is_outdated(record: RunRecord, fingerprints: Mapping[Path, str]) -> bool:
+def needs_training(run: RunKey, study: Study, fingerprints: Mapping[Path, str]) -> bool:
+    """Whether the run was never trained, or with other code or numbers than those of now, or from other weights."""
+    record = _record(run)
+    return record is None or bool(_outdated(record, study, fingerprints))
+
+
+def _outdated(record: RunRecord, study: Study, fingerprints: Mapping[Path, str]) -> str:
+    """Why the run would be another one if it were trained now; empty if it would not."""
     current = (fingerprints.get(Path(kind, record.suite, record.method)) for kind in ("train", "adopt"))
     known = [one for one in current if one is not None]
-    return bool(known) and record.fingerprint not in known
-
-
-def needs_training(run: RunKey, fingerprints: Mapping[Path, str]) -> bool:
-    """Whether the run was never trained, or with other code or numbers than those of now."""
-    record = _record(run)
-    return record is None or _is_outdated(record, fingerprints)
+    if known and record.fingerprint not in known:
+        return "the code or numbers of the training have changed since"
+    start = _start((record.suite, record.method, record.seed), study)
+    begun_from = _record(start) if start else None
+    if begun_from is not None and record.start_sha256 != begun_from.weights["last"].sha256:
+        return f"the run it started from, {begun_from.method}, has other weights now"
+    return ""
 
 
 def _with_starts(runs: Sequence[RunKey], study: Study, fingerprints: Mapping[Path, str]) -> list[RunKey]:
     """The runs, and those that they start from if these need training as well."""
-    found = dict.fromkeys(runs)
-    for suite, method, seed in runs:
-        start = study.runs[f"{suite}-{method}-s{seed}"].start
-        if start is not None and needs_training((suite, start, seed), fingerprints):
-            found[suite, start, seed] = None
-    return list(found)
+    starts = (_start(run, study) for run in runs)
+    return list(dict.fromkeys([*runs, *(one for one in starts if one and needs_training(one, study, fingerprints))]))
+
+
+def _start(run: RunKey, study: Study) -> RunKey | None:
+    """The run whose weights this one starts from, if any."""
+    suite, method, seed = run
+    start = study.run(suite, method, seed)
+    line = study.runs[start.key]
+    return None if line.start is None else (suite, line.start, seed)
+
+
+def _training_stage(run: Run) -> str:
+    if isinstance(run, Training):
+        return "train" if run.start is None else _FINETUNE
+    return "adopt"
 
 
 def _record(run: RunKey) -> RunRecord | None:

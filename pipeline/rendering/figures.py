@@ -18,6 +18,7 @@ from jaxtyping import Float
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
@@ -190,6 +191,16 @@ def source_and_target(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, t
         figure.align_ylabels()
         _legend(figure, max((steps, shares), key=len), ("uniform", uniform))
     return figure
+
+
+def put_remark(figure: Figure, text: str) -> None:
+    """Puts a remark below everything else."""
+    lines = textwrap.wrap(text, _LEGEND_CHARACTERS)
+    share = len(lines) * 1.6 * _TICKS / 72 / figure.get_figheight()
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)  # _STYLE asks for it
+    engine.set(rect=(0, share, 1, 1 - share))
+    figure.text(0.005, share / 4, "\n".join(lines), fontsize=_TICKS, va="bottom", linespacing=1.3)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

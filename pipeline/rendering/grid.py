@@ -9,6 +9,7 @@ from math import ceil
 from typing import Literal
 
 MISSING = "–"
+MINUS = "−"
 OURS = "◇"
 """Marks the rows of the paper's own method, as in FAIR-TAT Table 1."""
 
@@ -35,8 +36,8 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """The mean in percent; a dash where there is none."""
-        return MISSING if self.mean is None else str(percent(self.mean, self.decimals))
+        """The mean in percent, with a true minus sign; a dash where there is none."""
+        return MISSING if self.mean is None else str(percent(self.mean, self.decimals)).replace("-", MINUS)
 
     @property
     def spread(self) -> str:
@@ -94,7 +95,8 @@ class Grid:
 def percent(fraction: float, decimals: int = 1) -> Decimal:
     """A fraction in percent, rounded half up as people round: 0.83465 is 83.5, and with two decimals 83.47."""
     # Binary noise goes first: 100 * 0.83465 is not 83.465.
-    return Decimal(repr(round(100 * float(fraction), 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    rounded = Decimal(repr(round(100 * float(fraction), 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    return rounded + 0  # no -0.0
 
 
 def blocks(grid: Grid, max_columns: int) -> list[Grid]:

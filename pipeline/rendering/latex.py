@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from pipeline.files import whole_file
-from pipeline.rendering.grid import OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
+from pipeline.rendering.grid import MINUS, OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
 
 _PREAMBLE = (
     r"% Generated; edits are lost. Needs \usepackage{booktabs} and \usepackage{graphicx}; non-Latin names, LuaLaTeX."
@@ -31,6 +31,7 @@ _SPECIAL = {
     "–": r"\textendash{}",
     "—": r"\textemdash{}",
     "×": r"$\times$",
+    MINUS: "$-$",
     "ε": r"$\varepsilon$",
     OURS: r"$\diamond$",
 }

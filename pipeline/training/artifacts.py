@@ -32,6 +32,7 @@ class RunRecord(Settings):
     Attributes:
         settings: every resolved number that decided the training.
         statistics: mean and standard deviation of the normalisation per channel, in units of [0, 1] images; None without.
+        start_sha256: of the weights it started from; empty where those were drawn or are the architecture's own.
         fingerprint: hash of the code and settings the training depended on.
         data: hash of the manifest of the images.
         commit: git commit of the working tree, `+` behind it if files differed.
@@ -48,6 +49,7 @@ class RunRecord(Settings):
     architecture: Architecture
     statistics: dict[str, tuple[float, ...]] | None
     settings: dict[str, Any]
+    start_sha256: str = ""
     fingerprint: str
     data: str
     commit: str

@@ -19,6 +19,7 @@ from pipeline.training.checkpoint import save_weights
 from stages.evaluate import main, summary
 from tests.evaluation.test_corruptions import write_corrupted
 from tests.evaluation.toys import tiny_set
+from tests.toys import run_record
 
 PARAMS = """
 methods:
@@ -69,23 +70,11 @@ def write_test_images(class_names: tuple[str, ...]) -> None:
 
 def write_training(directory: Path) -> None:
     mean, std = channel_statistics(TEST.images)
-    record = RunRecord(
-        suite="tiny",
-        method="at",
+    record = run_record(
         seed=1,
         class_names=TEST.class_names,
-        image_shape=(1, 6, 6),
         architecture=PreActResNet18(width=2),
         statistics={"mean": mean, "std": std},
-        settings={},
-        fingerprint="",
-        data="",
-        commit="",
-        versions={},
-        device="cpu",
-        epochs=1,
-        seconds=1.0,
-        weights={},
     )
     weights = {"fawa": WeightsRecord(present=False, reason="its gate never opened")}
     for seed, name in enumerate(("last", "ema")):

@@ -1,6 +1,10 @@
 """dvc.yaml has a stage per table and figure, and each pulls in the trainings it needs and no other."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -114,6 +118,24 @@ def test_a_target_evaluates_nothing_that_it_does_not_show():
         "train@cifar10-fair_tat-s0",
         "prepare@cifar10",
     }
+
+
+@pytest.mark.parametrize("target", ["table1", "bat_table4", "figure4", "report"])
+def test_the_plan_that_dvc_prints_on_a_fresh_clone_is_the_graph_read_here(target, tmp_path):
+    for name in (GRAPH, *map(Path, YAML(typ="safe").load(GRAPH.read_text())["vars"])):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(name, tmp_path / name)
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    for command in (["init", "--quiet", "--no-scm"], ["repro", target, "--dry", "--force"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert set(re.findall(r"^Running stage '(.+)':$", done.stdout, flags=re.MULTILINE)) == pulled(target)
 
 
 def test_the_report_of_the_demo_trains_the_demo_only():

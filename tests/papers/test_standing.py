@@ -1,6 +1,7 @@
 """What may be shown, what is missing, and what it would cost; and the stage that says so."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from pipeline.config import load_study
 from pipeline.errors import UserError
 from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
 from pipeline.papers.needs import PAPER_TARGETS
-from pipeline.papers.standing import Wanted, cost_note, duration, standing, wanted_by
+from pipeline.papers.standing import Wanted, cost_note, duration, stages_left, standing, wanted_by
 from pipeline.papers.tables import entries
-from pipeline.training.artifacts import RunRecord, WeightsRecord
+from pipeline.training.artifacts import WeightsRecord
 from stages import paper
+from tests.toys import run_record
 
 ROOT = Path(__file__).parents[2]
 DEVICE = "cpu"
@@ -32,35 +34,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "current_fingerprints", dict)
 
 
-def train(
-    suite="cifar10", method="fair_tat", seed=0, *, seconds=100.0, epochs=200, absent=(), fingerprint="now"
-) -> None:
+def train(suite="cifar10", method="fair_tat", seed=0, *, absent=(), **fields) -> None:
     weights = {
         name: WeightsRecord(present=False, reason="the gate never opened")
         if name in absent
         else WeightsRecord(present=True, sha256=sha256)
         for name, sha256 in HASHES.items()
     }
+    fields = {"fingerprint": "now", "device": DEVICE, "epochs": 200, "seconds": 100.0} | fields
     directory = paths.run(suite, method, seed)
     directory.mkdir(parents=True)
-    RunRecord(
-        suite=suite,
-        method=method,
-        seed=seed,
-        class_names=("cat", "dog"),
-        image_shape=(1, 6, 6),
-        architecture=load_study().suites[suite].architecture,
-        statistics=None,
-        settings={},
-        fingerprint=fingerprint,
-        data="",
-        commit="",
-        versions={},
-        device=DEVICE,
-        epochs=epochs,
-        seconds=seconds,
-        weights=weights,
-    ).save(directory)
+    run_record(suite=suite, method=method, seed=seed, weights=weights, **fields).save(directory)
 
 
 def evaluate(suite="cifar10", method="fair_tat", seed=0, *, sha256=None, absent=(), seconds=10.0, steps=10) -> None:
@@ -119,6 +103,33 @@ def test_missing_runs_and_those_they_start_from_are_counted():
     assert found.untrained == (("cifar10", "frl", 0), ("cifar10", "at_constant", 0))
     train(method="at_constant")
     assert look([Wanted("cifar10", "frl", 0, "pgd")]).untrained == (("cifar10", "frl", 0),)
+
+
+def test_a_run_that_started_from_other_weights_is_stale_and_so_is_its_evidence():
+    train(method="at_constant")
+    train(method="frl", start_sha256=HASHES["last"])
+    evaluate(method="frl")
+    of_frl = Wanted("cifar10", "frl", 0, "pgd")
+    assert look([of_frl]).complete
+    shutil.rmtree(paths.run("cifar10", "frl", 0))
+    train(method="frl", start_sha256=HASHES["ema"])
+    found = look([of_frl])
+    assert found.stale == {of_frl: "the run it started from, at_constant, has other weights now"}
+    assert found.untrained == (("cifar10", "frl", 0),)
+
+
+def test_what_is_left_to_do_is_named_as_dvc_names_it_starts_first():
+    train(method="at")
+    evaluate(method="at")
+    wanted = [Wanted("cifar10", name, 0, "pgd") for name in ("frl", "at_constant", "at", "rice2020")]
+    assert stages_left(look(wanted), load_study()) == [
+        "train@cifar10-at_constant-s0",
+        "adopt@cifar10-rice2020-s0",
+        "finetune@cifar10-frl-s0",
+        "pgd@cifar10-frl-s0",
+        "pgd@cifar10-at_constant-s0",
+        "pgd@cifar10-rice2020-s0",
+    ]
 
 
 def test_the_cost_is_that_of_the_runs_done_here_in_proportion_to_epochs():
@@ -205,3 +216,40 @@ def test_a_partial_figure_is_drawn_and_says_what_it_leaves_out(capsys: pytest.Ca
         "Left out, because not run yet: Engstrom et al. 2019, Rice et al. 2020, Rade and Moosavi-Dezfooli 2021, AT."
         in said
     )
+
+
+def planned(target: str, capsys: pytest.CaptureFixture[str]) -> str:
+    paper.main(target, plan=True)
+    assert not Path("reports/tables").exists()
+    assert not Path("reports/figures").exists()
+    return capsys.readouterr().out
+
+
+def test_a_plan_lists_what_is_left_and_writes_nothing(capsys: pytest.CaptureFixture[str]):
+    said = planned("bat_table4", capsys)
+    assert [line for line in said.splitlines() if "@" in line] == [
+        "train@cifar10_resnet18_wo2345-at_constant-s0",
+        "train@cifar10_resnet18_wo1689-at_constant-s0",
+        "pgd@cifar10_resnet18_wo2345-at_constant-s0",
+        "pgd@cifar10_resnet18_wo1689-at_constant-s0",
+    ]
+    assert "Not complete: 2 of 2 evaluations are missing or stale, and 2 trainings before them." in said
+
+
+def test_a_plan_of_what_needs_trainings_only_and_of_what_is_done(capsys: pytest.CaptureFixture[str]):
+    train(method="at", seconds=7200.0)
+    said = planned("figure4", capsys)
+    assert said.splitlines()[0] == "train@cifar10-fair_tat-s0"
+    assert (
+        "Not complete: 1 trainings are missing or stale. Measured by those done here, they would take about 2.0 h"
+        in said
+    )
+    train()
+    assert planned("figure4", capsys) == "Everything that figure4 shows is done; `dvc repro figure4` renders it.\n"
+
+
+def test_the_plan_of_the_demo_report_is_of_the_demo(capsys: pytest.CaptureFixture[str]):
+    stages = [line for line in planned("demo_report", capsys).splitlines() if "@" in line]
+    assert stages
+    assert all("@demo-" in stage for stage in stages)
+    assert "steps@demo-fair_tat-s0" in stages

@@ -102,6 +102,7 @@ def test_a_small_table_reads_as_written_here():
         ("<", r"\textless{}"),
         ("|", r"\textbar{}"),
         ("±", r"$\pm$"),
+        ("−", "$-$"),
         ("◇", r"$\diamond$"),
         ("é", "é"),
     ],

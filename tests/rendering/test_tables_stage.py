@@ -10,34 +10,18 @@ from ruamel.yaml import YAML
 from pipeline import paths
 from pipeline.aggregation import write_table
 from pipeline.config import load_study
-from pipeline.models.settings import PreActResNet18
 from pipeline.rendering.content import Row
-from pipeline.training.artifacts import RunRecord, WeightsRecord
+from pipeline.training.artifacts import WeightsRecord
 from stages import demo, tables
 from tests.rendering.toys import NASTY, entry, of_classes, tidy
+from tests.toys import run_record
 
 CLOSED = "the gate never opened"
 
 
 def record(method, seed=0):
-    return RunRecord(
-        suite="demo",
-        method=method,
-        seed=seed,
-        class_names=NASTY,
-        image_shape=(1, 8, 8),
-        architecture=PreActResNet18(),
-        statistics=None,
-        settings={},
-        fingerprint="",
-        data="",
-        commit="",
-        versions={},
-        device="cpu",
-        epochs=2,
-        seconds=0,
-        weights={"last": WeightsRecord(present=True), "fawa": WeightsRecord(present=False, reason=CLOSED)},
-    )
+    weights = {"last": WeightsRecord(present=True), "fawa": WeightsRecord(present=False, reason=CLOSED)}
+    return run_record(suite="demo", method=method, seed=seed, class_names=NASTY, weights=weights)
 
 
 def numbers(method, overall):
