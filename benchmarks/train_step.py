@@ -12,7 +12,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,8 @@ from pipeline.methods.history import ClassHistory, EpochRecord
 from pipeline.methods.method import Method
 from pipeline.methods.parts import Batch, Objective, Terms, Threat, Trace
 from pipeline.methods.sampling import draw
-from pipeline.training.recipe import Augmentation, Sgd
+from pipeline.training.precision import multiplying
+from pipeline.training.recipe import Augmentation, Precision, Sgd
 from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
 
 THREAT = Threat(8 / 255, 2 / 255, 10)
@@ -230,10 +231,10 @@ class ReferenceStep:
 
 
 class Watched:
-    """An objective that remembers the last trace, and may run its attack under autocast."""
+    """An objective that remembers the last trace."""
 
-    def __init__(self, objective: Objective, attack_dtype: torch.dtype | None = None) -> None:
-        self.objective, self.attack_dtype = objective, attack_dtype
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
         self.trace: Trace | None = None
 
     @property
@@ -243,9 +244,7 @@ class Watched:
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """The objective's."""
-        device = batch.images.device.type
-        with torch.autocast(device, self.attack_dtype) if self.attack_dtype else nullcontext():
-            self.trace = self.objective.attack(model, batch)
+        self.trace = self.objective.attack(model, batch)
         return self.trace
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
@@ -279,20 +278,23 @@ class Stand:
         history = ClassHistory(10).extended(EpochRecord(0, {"train.robust": counts}))
         self.policy = decide(self.method, history, THREAT, images.device)
 
-    def ours(self, **changes: Any) -> tuple[Callable[[], None], Callable[[], Found]]:
-        """The pipeline's step, and what it left behind.
-
-        Keywords: `attack_dtype` for autocast inside the attack, `fused` for the optimiser, `wrap` changes the network.
-        """
+    def ours(
+        self,
+        *,
+        precision: Precision = "tf32",
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: Sgd().build(model, 0.01, 5e-4),
+        wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+    ) -> tuple[Callable[[], None], Callable[[], Found]]:
+        """The pipeline's step, and what it left behind."""
         model = copy.deepcopy(self.model).to(memory_format=torch.channels_last).train()
-        watched = Watched(self.method.objective, changes.get("attack_dtype"))
-        optimizer = optimizer_of(model, fused=changes.get("fused"))
+        watched = Watched(self.method.objective)
         step = MinimaxStep(
-            changes.get("wrap", lambda given: given)(model),
-            optimizer,
+            wrap(model),
+            optimizer(model),
             self.method.model_copy(update={"objective": watched}),
             THREAT,
             clean_pass=True,
+            precision=precision,
         )
         tally = EpochTally(10, 1, self.images.device, soft=False)
 
@@ -308,11 +310,11 @@ class Stand:
 
         return work, found
 
-    def reference(self, levers: Levers = Levers(), **changes: Any) -> tuple[Callable[[], None], Callable[[], Found]]:
+    def reference(self, levers: Levers = Levers()) -> tuple[Callable[[], None], Callable[[], Found]]:
         """The straightforward step with the same random numbers, and what it left behind."""
         model = copy.deepcopy(self.model).train()
         model = model.to(memory_format=torch.channels_last if levers.channels_last else torch.contiguous_format)
-        step = ReferenceStep(model, optimizer_of(model, **changes), self.name, self.policy, levers)
+        step = ReferenceStep(model, plain_optimizer(model), self.name, self.policy, levers)
         kind = "gauss" if self.name == "TRADES" else "uniform"
         attack_stream, target_stream = (seeds.stream(0, name, 0, self.images.device) for name in ("attack", "target"))
         start = initial_perturbation(kind, self.images, self.policy.epsilon[self.labels], attack_stream)
@@ -327,11 +329,9 @@ class Stand:
         return work, lambda: Found(step.perturbation, step.loss.item(), statistics_of(model))
 
 
-def optimizer_of(model: nn.Module, fused: bool | None = None) -> torch.optim.Optimizer:
-    """The recipe's optimiser R200."""
-    if fused is None:
-        return Sgd().build(model, 0.01, 5e-4)
-    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=fused)
+def plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """That of recipe R200 as scripts make it."""
+    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
 
 
 def statistics_of(model: nn.Module) -> Tensor:
@@ -398,11 +398,11 @@ def compared(stand: Stand, rounds: int, report: Report) -> None:
     def rows() -> Iterator[list[str]]:
         for name in METHODS:
             at = Stand(name, stand.model, stand.images, stand.labels)
-            ours, reference = at.ours()[0], at.reference()[0]
             passes = counted_passes(at)
-            times = interleaved({"reference": reference, "ours": ours}, rounds + 1, device)
-            theirs, mine = times["reference"][1:], times["ours"][1:]
             bound = passes * work / rate
+            candidates = {"reference": at.reference(), "ours": at.ours(), "bfloat16": at.ours(precision="bfloat16")}
+            times = interleaved({one: work for one, (work, _) in candidates.items()}, rounds + 1, device)
+            theirs, mine, lower = (times[one][1:] for one in candidates)
             yield [
                 name,
                 seconds(theirs),
@@ -411,9 +411,11 @@ def compared(stand: Stand, rounds: int, report: Report) -> None:
                 ratios(theirs, mine, "wall"),
                 f"{passes} passes, {bound:.3g}",
                 f"{bound / float(seconds(mine)):.0%}",
+                ratios(theirs, lower, "processor"),
             ]
 
     header = ["method", "reference, s", "ours, s", "ratio", "ratio on the clock", "bound, s", "of the bound reached"]
+    header.append("ratio with `precision: bfloat16`")
     report.table(header, rows())
 
 
@@ -460,12 +462,12 @@ def decomposed(stand: Stand, rounds: int, report: Report) -> None:
 
 
 def further(stand: Stand, rounds: int, report: Report, *, compiled: bool) -> None:
-    """What the pipeline does not do by default, on top of its step."""
+    """What the pipeline does not do by default, and what it does that the decomposition leaves out."""
     at, device = Stand("FAIR-TAT", stand.model, stand.images, stand.labels), stand.images.device
     cuda = device.type == "cuda"
     variants: dict[str, dict[str, Any]] = {
-        "fused optimiser": {"fused": True},
-        "bfloat16 inside the attack": {"attack_dtype": torch.bfloat16},
+        "`precision: bfloat16`, in the attack": {"precision": "bfloat16"},
+        "without the fused optimiser": {"optimizer": plain_optimizer},
     }
     if compiled:
         variants["torch.compile"] = {"wrap": partial(torch.compile, mode="default")}
@@ -480,8 +482,7 @@ def further(stand: Stand, rounds: int, report: Report, *, compiled: bool) -> Non
         work()
         results[name] = result()
     if cuda:
-        candidates["TF32 in matrix products and convolutions"] = partial(in_tf32, at.ours()[0], True)
-        candidates["no TF32 at all"] = partial(in_tf32, at.ours()[0], False)
+        candidates["`precision: float32`, no TF32"] = partial(exactly, at.ours()[0])
     times = interleaved(candidates, rounds, device)
     rows = []
     for name in list(candidates)[1:]:
@@ -496,12 +497,10 @@ def further(stand: Stand, rounds: int, report: Report, *, compiled: bool) -> Non
         report.say("Skipped, for it takes minutes to compile: torch.compile (`--compile`).")
 
 
-def in_tf32(work: Callable[[], None], allowed: bool) -> None:
-    """Runs with or without TF32."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    work()
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+def exactly(work: Callable[[], None]) -> None:
+    """Runs without TF32."""
+    with multiplying("float32"):
+        work()
 
 
 def augmentation(data: Path | None, batch: int, rounds: int, device: torch.device, report: Report) -> None:

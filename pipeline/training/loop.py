@@ -14,6 +14,7 @@ from pipeline.methods.averaging import Averages, Averaging
 from pipeline.methods.history import ClassHistory, EpochRecord
 from pipeline.methods.method import Method
 from pipeline.methods.parts import Threat
+from pipeline.training.precision import multiplying
 from pipeline.training.probes import measure
 from pipeline.training.recipe import Recipe
 from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
@@ -154,20 +155,23 @@ def _train_epoch(
         group["lr"] = recipe.learning_rate_at(epoch)
     state.model.train()
     clean_pass = (recipe.clean_pass or settings.method.objective.clean_pass) == "after_step"
-    step = MinimaxStep(state.model, state.optimizer, settings.method, threat, clean_pass=clean_pass)
+    step = MinimaxStep(
+        state.model, state.optimizer, settings.method, threat, clean_pass=clean_pass, precision=recipe.precision
+    )
     tally = EpochTally(settings.num_classes, len(order), device, soft="train.soft" in settings.method.needs)
-    for number, indices in enumerate(order):
-        step(
-            images.batch(indices, augmentation_stream),
-            labels[indices],
-            policy,
-            tally,
-            number=number,
-            epoch=epoch,
-            attack_stream=attack_stream,
-            target_stream=target_stream,
-        )
-        on_batch(len(indices))
+    with multiplying(recipe.precision):
+        for number, indices in enumerate(order):
+            step(
+                images.batch(indices, augmentation_stream),
+                labels[indices],
+                policy,
+                tally,
+                number=number,
+                epoch=epoch,
+                attack_stream=attack_stream,
+                target_stream=target_stream,
+            )
+            on_batch(len(indices))
     _require_finite(tally.losses, state.model, epoch, policy, recipe.learning_rate_at(epoch))
     return tally
 

@@ -14,6 +14,9 @@ NO_DECAY = ("cls_token", "pos_embed")
 """Parameters of transformers that AdamW leaves undecayed, besides biases and norms, by the beginning of their names."""
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
 class Augmentation(Settings):
     """A random crop after padding, and a horizontal flip with probability one half; fresh for every image and epoch.
 
@@ -54,6 +57,7 @@ class Sgd(Settings):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=weight_decay,
+            fused=True,
         )
 
 
@@ -70,7 +74,7 @@ class AdamW(Settings):
         spared = [parameter for name, parameter in named if parameter.ndim <= 1 or name.startswith(NO_DECAY)]
         decayed = [parameter for name, parameter in named if parameter.ndim > 1 and not name.startswith(NO_DECAY)]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=learning_rate)
+        return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
 class Drop(Settings):
@@ -144,6 +148,9 @@ class Recipe(Settings):
         optimizer: what descends.
         weight_decay: see the optimisers.
         augmentation: of the training images.
+        precision: of the multiplications in passes over training batches. `tf32` is what PyTorch does by itself, and so what
+            published code did: convolutions in TF32 on CUDA devices that have it, all else in float32. `float32` is never
+            TF32. `bfloat16` has it in the passes of the attack; the others, and so the weights, as `tf32`.
         clean_pass: one more train-mode forward on the clean batch after the step, which gives the clean training statistics
             and moves the batch-norm statistics (spec 1.3); by default what the objective's published code does.
     """
@@ -156,6 +163,7 @@ class Recipe(Settings):
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="kind")] = Sgd()
     weight_decay: Real = 5e-4
     augmentation: Augmentation = Augmentation()
+    precision: Precision = "tf32"
     clean_pass: Literal["after_step", "none"] | None = None
 
     @property

@@ -10,6 +10,8 @@ from pipeline.methods.history import ClassHistory
 from pipeline.methods.method import Method
 from pipeline.methods.parts import Batch, ClassCoefficients, Threat
 from pipeline.methods.sampling import draw
+from pipeline.training.precision import attacked
+from pipeline.training.recipe import Precision
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,21 @@ class MinimaxStep:
         method: the composition of parts.
         threat: radius, step size and number of steps of the training attack.
         clean_pass: whether a train-mode forward on the clean batch follows the step (spec 1.3).
+        precision: of the attack's passes, see `Recipe.precision`.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, method: Method, threat: Threat, *, clean_pass: bool
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        method: Method,
+        threat: Threat,
+        *,
+        clean_pass: bool,
+        precision: Precision = "tf32",
     ) -> None:
         self.model, self.optimizer, self.method, self.threat = model, optimizer, method, threat
-        self.clean_pass = clean_pass
+        self.clean_pass, self.attacked = clean_pass, attacked(model, precision)
 
     def __call__(
         self,
@@ -108,7 +118,7 @@ class MinimaxStep:
             generator=attack_stream,
             epoch=epoch,
         )
-        trace = objective.attack(model, batch)
+        trace = objective.attack(self.attacked, batch)
         terms = objective.terms(model, batch, trace)
         loss = policy.coefficients.combine(terms, labels)
         self.optimizer.zero_grad(set_to_none=True)
