@@ -8,7 +8,17 @@ from datetime import timedelta
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from pipeline.errors import UserError
 
@@ -34,35 +44,54 @@ def _escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-@contextmanager
-def progress(description: str, total: float, *, unit: str = "") -> Iterator[Callable[[float, str], None]]:
-    """A bar with time left; gives a function `advance(by, note)`.
+class Rate(ProgressColumn):
+    """Units a second."""
 
-    Where the output is no terminal (a log, CI, a cluster's file), a line once a minute takes the place of the bar.
+    def render(self, task: Task) -> Text:
+        """Empty until it is known."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+@contextmanager
+def progress(
+    description: str, total: float, *, unit: str = "", aside: Callable[[], str] = lambda: ""
+) -> Iterator[Callable[[float, str], None]]:
+    """A bar with rate and time left; gives a function `advance(by, note)`.
+
+    Where the output is no terminal (a log, CI, a cluster's file), a line once a minute takes the place of the bar. A note stays
+    until the next one; `aside` is asked at every update for something more, such as the memory in use.
     """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
+        Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[aside]}"),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(description, total=total, note="")
+        task = bar.add_task(description, total=total, note="", aside="")
         written = began = time.monotonic()
-        done = 0.0
+        done, last_note = 0.0, ""
 
         def advance(by: float = 1.0, note: str = "") -> None:
-            nonlocal written, done
-            done += by
-            bar.update(task, advance=by, note=note)
+            nonlocal written, done, last_note
+            done, last_note = done + by, note or last_note
+            bar.update(task, advance=by, note=last_note, aside=aside())
             now = time.monotonic()
             if not errors.is_terminal and now - written > LINE_EVERY:
                 written = now
-                left = timedelta(seconds=round((now - began) * (total - done) / done)) if done else "unknown"
-                errors.print(f"{description}: {done:,.0f} of {total:,.0f} {unit}, {left} left {note}", markup=False)
+                rest = ", ".join(part for part in (_pace(done, total, unit, now - began), aside(), last_note) if part)
+                errors.print(f"{description}: {rest}", markup=False)
 
         yield advance
+
+
+def _pace(done: float, total: float, unit: str, seconds: float) -> str:
+    """`400 of 1,000 images, 5/s, 0:02:00 left`."""
+    left = timedelta(seconds=round(seconds * (total - done) / done)) if done else "unknown"
+    return f"{done:,.0f} of {total:,.0f} {unit}, {done / seconds:,.0f}/s, {left} left"

@@ -1,6 +1,11 @@
-"""Which device a stage runs on. Not a number of the study, so it comes from the environment: `DEVICE=auto|cpu|cuda[:n]`."""
+"""Which device a stage runs on, and how much of its memory it needed.
+
+The device is not a number of the study, so it comes from the environment: `DEVICE=auto|cpu|cuda[:n]`.
+"""
 
 import os
+import resource
+import sys
 
 import torch
 
@@ -31,3 +36,16 @@ def choose_device(threads: int | None = None) -> torch.device:
             "nvidia-smi, or use DEVICE=cpu (or leave DEVICE out) to run on the processor."
         )
     return device
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process held so far: of tensors on a CUDA device, in all on a CPU. Waits for nothing."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def memory_in_words(device: torch.device) -> str:
+    """`peak memory 1.2 GiB`."""
+    return f"peak memory {peak_memory(device) / 2**30:.1f} GiB"

@@ -14,7 +14,7 @@ from pipeline import paths, provenance
 from pipeline.config import Run, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import CorruptedManifest, load_split
-from pipeline.device import choose_device
+from pipeline.device import choose_device, memory_in_words
 from pipeline.errors import UserError
 from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
 from pipeline.evidence import Origin, stacked, values_of, write_evidence
@@ -39,7 +39,7 @@ def main(
     blocks, remarks = evaluate_sets(run, record, evaluation, names, test)
     origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
     write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(blocks), origin)
-    lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}"]
+    lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}, {memory_in_words(device)}"]
     lines += [f"  {name}: {summary(rows, test.class_names)}" for name, rows in zip(names, blocks, strict=True)]
     lines += [f"  {remark}" for remark in remarks]
     # Class names come from outside: square brackets in them are no markup.
@@ -133,7 +133,8 @@ def evaluate_sets(
     images = len(names) * module_of(evaluation).workload(test, settings)
     blocks: list[pa.Table] = []
     remarks: list[str] = []
-    with progress(f"{run.key} {evaluation}", images, unit="images") as advance:
+    device = test.images.device
+    with progress(f"{run.key} {evaluation}", images, unit="images", aside=lambda: memory_in_words(device)) as advance:
         for name in names:
             load_weights(paths.weights(run.directory, name), model)
             watcher = Watcher(

@@ -14,7 +14,7 @@ from pipeline import paths, provenance, seeds
 from pipeline.config import Training, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import Manifest, load_split
-from pipeline.device import choose_device
+from pipeline.device import choose_device, memory_in_words, peak_memory
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
 from pipeline.methods.averaging import WEIGHT_SETS
@@ -53,10 +53,9 @@ def main(
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
     for caution in run.method.cautions(run.recipe.epochs):
         console.print(f"{run.key}: {caution}", markup=False)
-    began = time.perf_counter()
     with LiveTracker(record.model_dump(mode="json")) as live:
         run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
-        save(record, state, run.directory, time.perf_counter() - began)
+        save(record, state, run.directory)
         live.finish(run.directory)
     shutil.rmtree(resume, ignore_errors=True)
 
@@ -120,8 +119,9 @@ def run_epochs(
 ) -> None:
     """Runs the epochs that are left, with progress and curves, saving the resumable state now and then."""
     epochs_left = run.recipe.epochs - state.history.epoch
-    guard = PatienceGuard(epochs_left * len(training.labels), training.labels.device, run.key)
-    with progress(run.key, epochs_left * len(training.labels), unit="images") as advance:
+    total, device = epochs_left * len(training.labels), training.labels.device
+    guard = PatienceGuard(total, device, run.key)
+    with progress(run.key, total, unit="images", aside=lambda: memory_in_words(device)) as advance:
 
         def on_batch(images: int) -> None:
             guard(images)
@@ -148,7 +148,7 @@ def described(values: Mapping[str, float]) -> str:
     )
 
 
-def save(record: RunRecord, state: TrainingState, directory: Path, seconds: float) -> None:
+def save(record: RunRecord, state: TrainingState, directory: Path) -> None:
     """Writes the run's directory, whole."""
     origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
     sets = {"last": state.model.state_dict(), **state.averages.sets}
@@ -162,9 +162,12 @@ def save(record: RunRecord, state: TrainingState, directory: Path, seconds: floa
             else:
                 weights[name] = WeightsRecord(present=False, reason=state.averages.reason_for_absence(name))
         save_history(beside, state, record.class_names)
-        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-        record.model_copy(update={"weights": weights, "seconds": seconds, "peak_memory": peak}).save(beside)
-    console.print(f"{record.suite}/{record.method}/s{record.seed}: {seconds:.0f} s; {described(state.reports[-1])}")
+        measured = {"seconds": state.seconds, "peak_memory": peak_memory(device)}
+        record.model_copy(update={"weights": weights, **measured}).save(beside)
+    console.print(
+        f"{record.suite}/{record.method}/s{record.seed}: {state.seconds:.0f} s, {memory_in_words(device)}; "
+        f"{described(state.reports[-1])}"
+    )
 
 
 if __name__ == "__main__":

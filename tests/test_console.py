@@ -19,14 +19,15 @@ def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(monkeypatc
     assert capsys.readouterr().err == "Error: data/[demo] is missing. Make it.\n"
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then_with_the_time_left(monkeypatch, capsys) -> None:
+def test_without_a_terminal_progress_is_a_line_now_and_then_with_rate_and_time_left(monkeypatch, capsys) -> None:
     clock = iter(float(second) for second in range(0, 1000, 20))
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
-    with console.progress("cifar10-at-s0", 1000, unit="images") as advance:
-        for _ in range(10):
-            advance(100, "epoch 3")
+    with console.progress("cifar10-at-s0", 1000, unit="images", aside=lambda: "peak memory 1.2 GiB") as advance:
+        advance(100, "epoch 3")
+        for _ in range(9):
+            advance(100, "")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "cifar10-at-s0: 400 of 1,000 images, 0:02:00 left epoch 3",
-        "cifar10-at-s0: 800 of 1,000 images, 0:00:40 left epoch 3",
+        "cifar10-at-s0: 400 of 1,000 images, 5/s, 0:02:00 left, peak memory 1.2 GiB, epoch 3",
+        "cifar10-at-s0: 800 of 1,000 images, 5/s, 0:00:40 left, peak memory 1.2 GiB, epoch 3",
     ]

@@ -37,7 +37,8 @@ class RunRecord(Settings):
         data: hash of the manifest of the images.
         commit: git commit of the working tree, `+` behind it if files differed.
         versions: of the packages that can change a number.
-        peak_memory: bytes on the device; 0 where it is not measured.
+        seconds: of all epochs, those before a restart included.
+        peak_memory: the most bytes of tensors on a CUDA device, or of the process on a CPU; 0 where nothing was trained.
         weights: the weight sets.
     """
 

@@ -62,6 +62,7 @@ def save_resumable(directory: Path, state: TrainingState, identity: str) -> None
                 "history": state.history.to_tensors(),
                 "reports": state.reports,
                 "radii": state.radii,
+                "seconds": state.seconds,
             },
             beside,
         )
@@ -82,6 +83,7 @@ def load_resumable(directory: Path, state: TrainingState, identity: str) -> bool
     history = {name: value.cpu() for name, value in saved["history"].items()}
     state.history = ClassHistory.from_tensors(state.history.num_classes, history)
     state.reports, state.radii = saved["reports"], [radii.cpu() for radii in saved["radii"]]
+    state.seconds = saved["seconds"]
     return True
 
 

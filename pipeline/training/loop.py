@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import metrics, seeds
 from pipeline.data.augmentation import AugmentedImages
+from pipeline.device import peak_memory
 from pipeline.methods.averaging import Averages, Averaging
 from pipeline.methods.history import ClassHistory, EpochRecord
 from pipeline.methods.method import Method
@@ -52,7 +53,7 @@ class EpochReport:
 
     Attributes:
         epoch: counted from 0.
-        metrics: loss, accuracies (fractions), learning rate, seconds, images per second.
+        metrics: loss, accuracies (fractions), learning rate, seconds, images per second, peak memory in GiB.
         epsilon: radius of each class, in units of [0, 1] images.
         record: the epoch's entry in the class history.
     """
@@ -65,7 +66,7 @@ class EpochReport:
 
 @dataclass
 class TrainingState:
-    """Everything that a killed training needs to go on as if nothing had happened (spec 9.2)."""
+    """Everything that a killed training needs to go on as if nothing had happened (spec 9.2); `seconds` it took so far."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -73,6 +74,7 @@ class TrainingState:
     history: ClassHistory
     reports: list[dict[str, float]] = field(default_factory=list)
     radii: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
 
     @classmethod
     def fresh(cls, model: nn.Module, settings: TrainingSettings) -> "TrainingState":
@@ -131,6 +133,7 @@ def train(
         report = EpochReport(epoch, _summary(settings, epoch, tally, fields, seconds), policy.epsilon.cpu(), record)
         state.reports.append({"epoch": epoch, **report.metrics})
         state.radii.append(report.epsilon)
+        state.seconds += time.perf_counter() - began
         yield report
 
 
@@ -227,4 +230,5 @@ def _summary(
         "learning_rate": settings.recipe.learning_rate_at(epoch),
         "seconds": seconds,
         "images_per_second": images / seconds,
+        "peak_memory_gib": peak_memory(tally.losses.device) / 2**30,
     }
