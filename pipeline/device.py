@@ -38,6 +38,11 @@ def choose_device(threads: int | None = None) -> torch.device:
     return device
 
 
+def name_of(device: torch.device) -> str:
+    """How records call it: the name of the CUDA device, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def peak_memory(device: torch.device) -> int:
     """The most bytes that this process held so far: of tensors on a CUDA device, in all on a CPU. Waits for nothing."""
     if device.type == "cuda":

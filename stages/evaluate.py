@@ -14,7 +14,7 @@ from pipeline import paths, provenance
 from pipeline.config import Run, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import CorruptedManifest, load_split
-from pipeline.device import choose_device, memory_in_words
+from pipeline.device import choose_device, memory_in_words, name_of
 from pipeline.errors import UserError
 from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
 from pipeline.evidence import Origin, stacked, values_of, write_evidence
@@ -110,7 +110,7 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
         "fingerprint": hashlib.sha256(fingerprint.read_bytes()).hexdigest()[:16],
         "commit": provenance.commit(),
         "versions": provenance.versions(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": name_of(device),
         "seconds": 0.0,
     }
     return Origin.model_validate(fields)

@@ -1,7 +1,9 @@
 """Writes what every stage depends on besides its files: one small file per stage and suite (or run)."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ def contents() -> Iterator[tuple[Path, str]]:
     """Path below fingerprints/ and text of every fingerprint."""
     for name, modules, settings in _stages():
         yield name, json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n"
+
+
+@cache
+def digests() -> dict[Path, str]:
+    """What runs and evidence remember of each fingerprint, for the code and numbers of now."""
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in contents()}
 
 
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:

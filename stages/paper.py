@@ -1,9 +1,7 @@
 """One table or figure of a paper with our numbers, from the evidence there is; also all of them on the demo."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -15,24 +13,23 @@ from pipeline.aggregation import COLUMNS, aggregate
 from pipeline.bootstrap import Bootstrap
 from pipeline.config import Study, load_study
 from pipeline.console import console, run_stage
+from pipeline.device import choose_device, name_of
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
-from pipeline.papers.demo_report import demo_tables
+from pipeline.papers.demo_report import demo_methods, demo_tables
 from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from pipeline.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
-from pipeline.papers.standing import Standing, cost_note, stages_left, standing, wanted_by
+from pipeline.papers.standing import Standing, cost_note, standing, wanted_by
 from pipeline.papers.tables import Entry, Ours, entries, paper_table
 from pipeline.rendering.grid import Grid
 from pipeline.rendering.latex import write_latex
 from pipeline.rendering.markdown import write_markdown
 from pipeline.rendering.notes import budget_notes
+from stages.fingerprint import digests
 
 
 def main(
     target: Annotated[str, typer.Argument(help="table1 to table11, bat_table1, figure1, ..., or demo_report")],
-    plan: Annotated[
-        bool, typer.Option("--plan", help="only list what is left to train and to evaluate for it")
-    ] = False,
 ) -> None:
     """Renders a table or figure of a paper; what was not run yet is a dash, and a note says what it would cost."""
     if target not in (*PAPER_TARGETS, DEMO_REPORT):
@@ -40,40 +37,21 @@ def main(
             f"There is no {target!r}; there are: {', '.join(PAPER_TARGETS)}, {DEMO_REPORT}. "
             "Example: python -m stages.paper table1"
         )
-    if plan:
-        print_plan(target)
-    elif target == DEMO_REPORT:
-        write_demo_report()
-    else:
-        chosen = PAPER_TARGETS[target]
-        written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
-        console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
-        if missing:
-            console.print(missing, soft_wrap=True, markup=False)
-
-
-def print_plan(target: str) -> None:
-    """The stages left to run for a target, by the names that DVC knows them by, and what they would cost."""
-    study = load_study()
     if target == DEMO_REPORT:
-        shown, contents = [one for cells in demo_cells(study).values() for one in cells], list(DEMO_FIGURES.values())
-    else:
-        shown = entries(PAPER_TARGETS[target])
-        contents = [FIGURES[target]] if target in FIGURES else []
-    needs = [entry.need for entry in shown] + [need for content in contents for need in content.needs]
-    histories = [run for content in contents for run in content.histories]
-    found = standing(wanted_by(needs), study, current_fingerprints(), histories)
-    for stage in stages_left(found, study):
-        console.print(stage, markup=False, highlight=False)
-    done = f"Everything that {target} shows is done; `dvc repro {target}` renders it."
-    console.print(cost_note(found, study, device_name()) or done, soft_wrap=True, markup=False)
+        write_demo_report()
+        return
+    chosen = PAPER_TARGETS[target]
+    written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
+    console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
+    if missing:
+        console.print(missing, soft_wrap=True, markup=False)
 
 
 def write_table(target: PaperTarget) -> tuple[list[Path], str]:
     """Writes the table; returns its files, and what is missing."""
     study, shown = load_study(), entries(target)
-    found = standing(wanted_by([entry.need for entry in shown]), study, current_fingerprints())
-    missing = cost_note(found, study, device_name()) if not found.complete else ""
+    found = standing(wanted_by([entry.need for entry in shown]), study, digests())
+    missing = cost_note(found, study, name_of(choose_device())) if not found.complete else ""
     grid = paper_table(target, shown, ours(study, shown, found, [missing] if missing else []))
     markdown, latex = (paths.paper_table(target.name, suffix) for suffix in (".md", ".tex"))
     write_grid(grid, markdown, latex)
@@ -123,7 +101,7 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
     from pipeline.papers.figures import draw
     from pipeline.rendering.figures import put_remark, save_figure
 
-    found = standing(wanted_by(content.needs), study, current_fingerprints(), content.histories)
+    found = standing(wanted_by(content.needs), study, digests(), content.histories)
     absent = {one.method for one in (*found.missing, *found.stale)}
     if content.histories:
         absent = {method for _, method, _ in found.untrained}
@@ -137,16 +115,16 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, path)
-    return f"{remark} {cost_note(found, study, device_name())}" if remark else ""
+    return f"{remark} {cost_note(found, study, name_of(choose_device()))}" if remark else ""
 
 
 def write_demo_report() -> None:
     """Every table that the demo has rows of, in the papers' layouts, and every figure."""
     study = load_study()
     subject = f"{study.suite(DEMO_SUITE).title}, one seed"
-    tables = demo_cells(study)
+    tables = demo_tables(demo_methods(study))
     everything = dict.fromkeys(one for shown in tables.values() for one in wanted_by([entry.need for entry in shown]))
-    found = standing(list(everything), study, current_fingerprints())
+    found = standing(list(everything), study, digests())
     with whole_directory(paths.DEMO_REPORT) as beside:
         for target, shown in tables.items():
             grid = paper_table(target, shown, replace(ours(study, shown, found, []), subject=subject))
@@ -156,29 +134,6 @@ def write_demo_report() -> None:
     console.print(
         f"{DEMO_REPORT}: {len(tables)} tables and {len(DEMO_FIGURES)} figures in {paths.DEMO_REPORT}", soft_wrap=True
     )
-
-
-def demo_cells(study: Study) -> dict[PaperTarget, list[Entry]]:
-    """The demo's tables and their cells."""
-    return demo_tables([run.method_name for run in study.runs_of(DEMO_SUITE)])
-
-
-@cache
-def current_fingerprints() -> dict[Path, str]:
-    """The digests of the code and numbers of now, as runs and evidence remember theirs."""
-    from stages.fingerprint import contents
-
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in contents()}
-
-
-def device_name() -> str:
-    """The device a stage would run on, as records name it."""
-    import torch
-
-    from pipeline.device import choose_device
-
-    device = choose_device()
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline import paths, provenance, seeds
 from pipeline.config import Training, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import Manifest, load_split
-from pipeline.device import choose_device, memory_in_words, peak_memory
+from pipeline.device import choose_device, memory_in_words, name_of, peak_memory
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
 from pipeline.methods.averaging import WEIGHT_SETS
@@ -83,7 +83,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         data=manifest.digest,
         commit=provenance.commit(),
         versions=provenance.versions(),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=name_of(device),
         epochs=run.recipe.epochs,
         seconds=0.0,
         weights={},

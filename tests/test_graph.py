@@ -180,6 +180,23 @@ def test_an_edited_docstring_retrains_nothing_and_an_edited_method_only_its_user
     assert "at_constant" not in "".join(line for line in ran.splitlines() if line.startswith("Running"))
 
 
+def test_a_plan_lists_and_runs_what_is_left_several_stages_at_a_time(project: Project) -> None:
+    before = (project.directory / "params.yaml").read_text()
+    project.edit("params.yaml", lambda content: content["suites"]["demo"]["evaluation"]["square"].update(queries=6))
+    plan = (sys.executable, "-m", "stages.plan", "demo")
+    said = project.run(*plan)
+    assert [line for line in said.splitlines() if "@" in line][:2] == [f"square@demo-{method}-s0" for method in RUNS]
+    assert "Not complete: 2 of 10 evaluations are missing or stale, and 0 trainings before them." in said
+    said = project.run(*plan, "--run", "--jobs", "2")
+    assert all(f"square@demo-{method}-s0 done after" in said for method in RUNS)
+    assert "Running stage 'square" not in said
+    assert "Running stage 'tables@demo'" in said
+    assert "images" in (project.directory / "logs/square-demo-fair_tat-s0.log").read_text()
+    assert "All that demo shows is done; `dvc repro tables@demo` renders it." in project.run(*plan)
+    (project.directory / "params.yaml").write_text(before)
+    project.repro("demo")
+
+
 def test_a_wrong_key_stops_the_graph_with_its_path_and_leaves_everything(project: Project) -> None:
     before = (project.directory / "params.yaml").read_text()
     project.replace("params.yaml", "num_steps: 5", "num_stepz: 5")

@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.config import Study
 from pipeline.papers.needs import DEMO_SUITE, PAPER_TARGETS, PaperTarget
 from pipeline.papers.tables import Entry, entries
 
 MAIN_SUITES = ("cifar10", "cifar10_resnet18")
 """The digits stand in the place of these; tables of other data and of a transformer are left out."""
+
+
+def demo_methods(study: Study) -> list[str]:
+    """The methods of the demo."""
+    return [run.method_name for run in study.runs_of(DEMO_SUITE)]
 
 
 def demo_tables(methods: Sequence[str]) -> dict[PaperTarget, list[Entry]]:

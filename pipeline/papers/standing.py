@@ -14,8 +14,6 @@ from pipeline.training.artifacts import RECORD, RunRecord
 RunKey = tuple[str, str, int]
 """Suite, method and seed."""
 
-_FINETUNE = "finetune"
-
 
 class Wanted(NamedTuple):
     """One file of evidence that a table needs: a run under one evaluation stage."""
@@ -104,14 +102,6 @@ def standing(
     return Standing(tuple(used), tuple(missing), stale, tuple(_with_starts(untrained, study, fingerprints)))
 
 
-def stages_left(found: Standing, study: Study) -> list[str]:
-    """The trainings and evaluations that are left to do, as DVC calls them, each after those it needs."""
-    untrained = [study.run(*run) for run in found.untrained]
-    trainings = [f"{_training_stage(run)}@{run.key}" for run in untrained]
-    evaluations = [f"{one.stage}@{study.run(*one.run).key}" for one in (*found.missing, *found.stale)]
-    return sorted(trainings, key=lambda stage: stage.startswith(_FINETUNE)) + evaluations
-
-
 def cost_note(found: Standing, study: Study, device: str) -> str:
     """How much is missing, and how long it would take on this device; empty where nothing is."""
     if found.complete:
@@ -189,12 +179,6 @@ def _start(run: RunKey, study: Study) -> RunKey | None:
     start = study.run(suite, method, seed)
     line = study.runs[start.key]
     return None if line.start is None else (suite, line.start, seed)
-
-
-def _training_stage(run: Run) -> str:
-    if isinstance(run, Training):
-        return "train" if run.start is None else _FINETUNE
-    return "adopt"
 
 
 def _record(run: RunKey) -> RunRecord | None:

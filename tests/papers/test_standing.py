@@ -11,10 +11,11 @@ from pipeline.config import load_study
 from pipeline.errors import UserError
 from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
 from pipeline.papers.needs import PAPER_TARGETS
-from pipeline.papers.standing import Wanted, cost_note, duration, stages_left, standing, wanted_by
+from pipeline.papers.plan import stages_left
+from pipeline.papers.standing import Wanted, cost_note, duration, standing, wanted_by
 from pipeline.papers.tables import entries
 from pipeline.training.artifacts import WeightsRecord
-from stages import paper
+from stages import paper, plan
 from tests.toys import run_record
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
-    monkeypatch.setattr(paper, "current_fingerprints", dict)
+    for stage in (paper, plan):
+        monkeypatch.setattr(stage, "digests", dict)
 
 
 def train(suite="cifar10", method="fair_tat", seed=0, *, absent=(), **fields) -> None:
@@ -219,7 +221,7 @@ def test_a_partial_figure_is_drawn_and_says_what_it_leaves_out(capsys: pytest.Ca
 
 
 def planned(target: str, capsys: pytest.CaptureFixture[str]) -> str:
-    paper.main(target, plan=True)
+    plan.main(target)
     assert not Path("reports/tables").exists()
     assert not Path("reports/figures").exists()
     return capsys.readouterr().out
@@ -245,7 +247,7 @@ def test_a_plan_of_what_needs_trainings_only_and_of_what_is_done(capsys: pytest.
         in said
     )
     train()
-    assert planned("figure4", capsys) == "Everything that figure4 shows is done; `dvc repro figure4` renders it.\n"
+    assert planned("figure4", capsys) == "All that figure4 shows is done; `dvc repro figure4` renders it.\n"
 
 
 def test_the_plan_of_the_demo_report_is_of_the_demo(capsys: pytest.CaptureFixture[str]):

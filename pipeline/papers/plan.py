@@ -1,0 +1,85 @@
+"""What is left to run for a table, a figure, a suite or all of them, stage by stage."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.config import Run, Study, Training
+from pipeline.errors import UserError
+from pipeline.papers.demo_report import demo_methods, demo_tables
+from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
+from pipeline.papers.needs import DEMO_REPORT, PAPER_TARGETS, TABLE_SUITES, Need
+from pipeline.papers.standing import Standing, Wanted, standing, wanted_by
+from pipeline.papers.tables import entries
+
+REPORT = "report"
+"""The target that needs everything the papers print."""
+
+_FINETUNE = "finetune"
+
+
+def standing_of(target: str, study: Study, fingerprints: Mapping[Path, str]) -> Standing:
+    """How far a target is.
+
+    Args:
+        target: a table or figure, `demo_report`, `report`, or the name of a suite, which means its tables.
+        study: its runs.
+        fingerprints: see `standing`.
+
+    Raises:
+        UserError: there is no such target.
+    """
+    if target in PAPER_TARGETS:
+        contents = [FIGURES[target]] if target in FIGURES else []
+        needs = [entry.need for entry in entries(PAPER_TARGETS[target])]
+        return _standing(wanted_by(needs), contents, study, fingerprints)
+    if target == DEMO_REPORT:
+        needs = [entry.need for cells in demo_tables(demo_methods(study)).values() for entry in cells]
+        return _standing(wanted_by(needs), list(DEMO_FIGURES.values()), study, fingerprints)
+    if target == REPORT:
+        suites = dict.fromkeys(suite for suites in TABLE_SUITES.values() for suite in suites)
+        wanted = [one for suite in suites for one in evaluations_of(suite, study)]
+        return _standing(wanted, list(FIGURES.values()), study, fingerprints)
+    if target in study.active:
+        return _standing(list(evaluations_of(target, study)), [], study, fingerprints)
+    raise UserError(
+        f"There is no {target!r}; there are: {', '.join((*PAPER_TARGETS, DEMO_REPORT, REPORT))}, and the suites "
+        f"{', '.join(study.active)}."
+    )
+
+
+def dvc_target(target: str) -> str:
+    """What `dvc repro` calls it."""
+    return target if target in (*PAPER_TARGETS, DEMO_REPORT, REPORT) else f"tables@{target}"
+
+
+def evaluations_of(suite: str, study: Study) -> Iterator[Wanted]:
+    """All evidence of a suite."""
+    for run in study.runs_of(suite):
+        for evaluation in paths.EVALUATIONS:
+            if evaluation != "steps" or run.key in study.stepped:
+                yield Wanted(run.suite_name, run.method_name, run.seed, evaluation)
+
+
+def stages_left(found: Standing, study: Study) -> list[str]:
+    """The trainings and evaluations that are left to do, as DVC calls them, each after those it needs."""
+    untrained = [study.run(*run) for run in found.untrained]
+    trainings = [f"{_training_stage(run)}@{run.key}" for run in untrained]
+    evaluations = [f"{one.stage}@{study.run(*one.run).key}" for one in (*found.missing, *found.stale)]
+    return sorted(trainings, key=lambda stage: stage.startswith(_FINETUNE)) + evaluations
+
+
+def _standing(
+    wanted: Sequence[Wanted], contents: Sequence[FigureContent], study: Study, fingerprints: Mapping[Path, str]
+) -> Standing:
+    """Of evidence and of what figures show."""
+    needs: list[Need] = [need for content in contents for need in content.needs]
+    histories = [run for content in contents for run in content.histories]
+    everything = dict.fromkeys((*wanted, *wanted_by(needs)))
+    return standing(list(everything), study, fingerprints, histories)
+
+
+def _training_stage(run: Run) -> str:
+    if isinstance(run, Training):
+        return "train" if run.start is None else _FINETUNE
+    return "adopt"
