@@ -21,7 +21,6 @@ from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from pipeline.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
 from pipeline.papers.standing import Standing, cost_note, standing, wanted_by
 from pipeline.papers.tables import Entry, Ours, entries, paper_table
-from pipeline.rendering.grid import Grid
 from pipeline.rendering.latex import write_latex
 from pipeline.rendering.markdown import write_markdown
 from pipeline.rendering.notes import budget_notes
@@ -49,13 +48,22 @@ def main(
 
 def write_table(target: PaperTarget) -> tuple[list[Path], str]:
     """Writes the table; returns its files, and what is missing."""
-    study, shown = load_study(), entries(target)
+    files = [paths.paper_table(target.name, suffix) for suffix in (".md", ".tex")]
+    return files, write_cells(target, entries(target), load_study(), files)
+
+
+def write_cells(
+    target: PaperTarget, shown: Sequence[Entry], study: Study, files: Sequence[Path], subject: str = ""
+) -> str:
+    """Writes some cells in the layout of a table, as Markdown and LaTeX; returns what is missing."""
     found = standing(wanted_by([entry.need for entry in shown]), study, digests())
-    missing = cost_note(found, study, name_of(choose_device())) if not found.complete else ""
-    grid = paper_table(target, shown, ours(study, shown, found, [missing] if missing else []))
-    markdown, latex = (paths.paper_table(target.name, suffix) for suffix in (".md", ".tex"))
-    write_grid(grid, markdown, latex)
-    return [markdown, latex], missing
+    missing = cost_note(found, study, name_of(choose_device()))
+    grid = paper_table(target, shown, replace(ours(study, shown, found, [missing] if missing else []), subject=subject))
+    markdown, latex = files
+    markdown.parent.mkdir(parents=True, exist_ok=True)
+    write_markdown(markdown, grid)
+    write_latex(latex, grid)
+    return missing
 
 
 def ours(study: Study, shown: Sequence[Entry], found: Standing, closing: Sequence[str]) -> Ours:
@@ -82,22 +90,21 @@ def tidy(files: Sequence[Path], replicates: int = 1) -> pd.DataFrame:
     return empty.astype({"value": float, "low": float, "high": float, "seed": int, "images": int})
 
 
-def write_grid(grid: Grid, markdown: Path, latex: Path) -> None:
-    """Writes both forms."""
-    markdown.parent.mkdir(parents=True, exist_ok=True)
-    write_markdown(markdown, grid)
-    write_latex(latex, grid)
-
-
 def write_figure(target: PaperTarget) -> tuple[list[Path], str]:
-    """Draws the figure from the rows there are; returns its files, and what is missing."""
-    study, content = load_study(), FIGURES[target.name]
+    """Draws the figure from the rows there are; returns its files, and what is missing.
+
+    Raises:
+        UserError: there are none.
+    """
     files = [paths.paper_figure(target.name, suffix) for suffix in (".pdf", ".png")]
-    return files, draw_figure(target.name, content, study, files)
+    missing = draw_figure(target.name, FIGURES[target.name], load_study(), files)
+    if not files[0].exists():
+        raise UserError(f"There is nothing to draw in {target.name}. {missing} `dvc repro {target.name}` makes it.")
+    return files, missing
 
 
 def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence[Path]) -> str:
-    """Draws into files; returns what is missing."""
+    """Draws into files, or nothing if no row is there; returns what is missing."""
     from pipeline.papers.figures import draw
     from pipeline.rendering.figures import put_remark, save_figure
 
@@ -106,15 +113,18 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
     if content.histories:
         absent = {method for _, method, _ in found.untrained}
     rows = [row for row in content.rows if row.method not in absent]
-    table = tidy([one.path for one in found.used if one.method not in absent], Bootstrap().replicates)
-    figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
     left_out = ", ".join(row.label for row in content.rows if row not in rows)
     remark = f"Left out, because not run yet: {left_out}." if left_out else ""
-    if remark:
-        put_remark(figure, remark)
     for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_figure(figure, path)
+        path.unlink(missing_ok=True)
+    if rows:
+        table = tidy([one.path for one in found.used if one.method not in absent], Bootstrap().replicates)
+        figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
+        if remark:
+            put_remark(figure, remark)
+        for path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(figure, path)
     return f"{remark} {cost_note(found, study, name_of(choose_device()))}" if remark else ""
 
 
@@ -122,18 +132,19 @@ def write_demo_report() -> None:
     """Every table that the demo has rows of, in the papers' layouts, and every figure."""
     study = load_study()
     subject = f"{study.suite(DEMO_SUITE).title}, one seed"
-    tables = demo_tables(demo_methods(study))
-    everything = dict.fromkeys(one for shown in tables.values() for one in wanted_by([entry.need for entry in shown]))
-    found = standing(list(everything), study, digests())
+    tables, missing = demo_tables(demo_methods(study)), {}
     with whole_directory(paths.DEMO_REPORT) as beside:
         for target, shown in tables.items():
-            grid = paper_table(target, shown, replace(ours(study, shown, found, []), subject=subject))
-            write_grid(grid, beside / f"{target.name}.md", beside / f"{target.name}.tex")
+            files = [beside / f"{target.name}{suffix}" for suffix in (".md", ".tex")]
+            missing[target.name] = write_cells(target, shown, study, files, subject)
         for name, content in DEMO_FIGURES.items():
-            draw_figure(name, content, study, [beside / f"{name}{suffix}" for suffix in (".pdf", ".png")])
-    console.print(
-        f"{DEMO_REPORT}: {len(tables)} tables and {len(DEMO_FIGURES)} figures in {paths.DEMO_REPORT}", soft_wrap=True
-    )
+            files = [beside / f"{name}{suffix}" for suffix in (".pdf", ".png")]
+            missing[name] = draw_figure(name, content, study, files)
+        number = len(list(beside.glob("*.png")))
+    console.print(f"{DEMO_REPORT}: {len(tables)} tables and {number} figures in {paths.DEMO_REPORT}")
+    for name, text in missing.items():
+        if text:
+            console.print(f"{name}: {text}", markup=False)
 
 
 if __name__ == "__main__":
