@@ -186,7 +186,7 @@ def test_a_plan_lists_and_runs_what_is_left_several_stages_at_a_time(project: Pr
     plan = (sys.executable, "-m", "stages.plan", "demo")
     said = project.run(*plan)
     assert [line for line in said.splitlines() if "@" in line][:2] == [f"square@demo-{method}-s0" for method in RUNS]
-    assert "Not complete: 2 of 10 evaluations are missing or stale, and 0 trainings before them." in said
+    assert "Not complete. Missing or stale: 2 of 10 evaluations." in said
     said = project.run(*plan, "--run", "--jobs", "2")
     assert all(f"square@demo-{method}-s0 done after" in said for method in RUNS)
     assert "Running stage 'square" not in said

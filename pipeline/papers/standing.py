@@ -107,10 +107,11 @@ def cost_note(found: Standing, study: Study, device: str) -> str:
     if found.complete:
         return ""
     evaluations = (*found.missing, *found.stale)
-    share = f"{len(evaluations)} of {len(evaluations) + len(found.used)} evaluations"
-    text = f"Not complete: {share} are missing or stale, and {len(found.untrained)} trainings before them."
-    if not evaluations:
-        text = f"Not complete: {len(found.untrained)} trainings are missing or stale."
+    missing = [
+        *([f"{len(evaluations)} of {len(evaluations) + len(found.used)} evaluations"] if evaluations else []),
+        *([_counted(len(found.untrained), "training")] if found.untrained else []),
+    ]
+    text = f"Not complete. Missing or stale: {', '.join(missing)}."
     seconds = [_training_seconds(study.run(*run), device) for run in found.untrained]
     seconds += [_evaluation_seconds(one, device) for one in evaluations]
     known = [one for one in seconds if one is not None]
@@ -120,6 +121,10 @@ def cost_note(found: Standing, study: Study, device: str) -> str:
     rest = len(seconds) - len(known)
     more = f", and {rest} of them more, of a kind that was not done here yet" if rest else ""
     return f"{text} Measured by those done here, {cost}{more}."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -140,7 +140,7 @@ def test_the_cost_is_that_of_the_runs_done_here_in_proportion_to_epochs():
     evaluate(seconds=600.0)
     found = look([WANTED, Wanted("cifar10", "at", 0, "pgd"), Wanted("cifar10", "wat", 0, "pgd")])
     note = cost_note(found, load_study(), DEVICE)
-    assert note.startswith("Not complete: 2 of 3 evaluations are missing or stale, and 2 trainings before them.")
+    assert note.startswith("Not complete. Missing or stale: 2 of 3 evaluations, 2 trainings.")
     assert "they would take about 3.3 h on this device (cpu)." in note
     assert "is unknown: nothing like them was done here" in cost_note(found, load_study(), "a GPU")
 
@@ -177,9 +177,9 @@ def test_a_partial_table_shows_what_there_is_and_says_what_is_missing(capsys: py
     assert "| AT      " in text
     assert "left out as stale: the run has other last weights now" in text
     assert "the gate never opened" in text
-    assert "Not complete: 21 of 22 evaluations are missing or stale, and 22 trainings before them." in text
+    assert "Not complete. Missing or stale: 21 of 22 evaluations, 22 trainings." in text
     assert paths.paper_table("table1", ".tex").exists()
-    assert "Not complete: 21 of 22" in " ".join(capsys.readouterr().out.split())
+    assert "Not complete. Missing or stale: 21 of 22" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_complete_table_says_nothing_of_missing_runs():
@@ -236,7 +236,7 @@ def test_a_plan_lists_what_is_left_and_writes_nothing(capsys: pytest.CaptureFixt
         "pgd@cifar10_resnet18_wo2345-at_constant-s0",
         "pgd@cifar10_resnet18_wo1689-at_constant-s0",
     ]
-    assert "Not complete: 2 of 2 evaluations are missing or stale, and 2 trainings before them." in said
+    assert "Not complete. Missing or stale: 2 of 2 evaluations, 2 trainings." in said
 
 
 def test_a_plan_of_what_needs_trainings_only_and_of_what_is_done(capsys: pytest.CaptureFixture[str]):
@@ -244,8 +244,7 @@ def test_a_plan_of_what_needs_trainings_only_and_of_what_is_done(capsys: pytest.
     said = planned("figure4", capsys)
     assert said.splitlines()[0] == "train@cifar10-fair_tat-s0"
     assert (
-        "Not complete: 1 trainings are missing or stale. Measured by those done here, they would take about 2.0 h"
-        in said
+        "Not complete. Missing or stale: 1 training. Measured by those done here, they would take about 2.0 h" in said
     )
     train()
     assert planned("figure4", capsys) == "All that figure4 shows is done; `dvc repro figure4` renders it.\n"
