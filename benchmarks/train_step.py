@@ -1,6 +1,6 @@
 """Our training step against a straightforward one: same results, and how much each lever gives.
 
-    python -m benchmarks.train_step                     everything, about four minutes on two CPU cores
+    python -m benchmarks.train_step                     everything, a quarter of an hour on two CPU cores
     python -m benchmarks.train_step --data data/cifar10 with images that `dvc repro prepare@cifar10` made
     python -m benchmarks.train_step --compile           also torch.compile and, on CUDA, CUDA graphs (minutes more)
     python -m benchmarks.train_step --together 4        also four trainings at once
@@ -571,7 +571,7 @@ def run(
     """All parts; whether the steps agree."""
     device = choose_device()
     cuda = device.type == "cuda"
-    batch, rounds = batch or (128 if cuda else 8), rounds or (20 if cuda else 3)
+    batch, rounds = batch or (128 if cuda else 64), rounds or (20 if cuda else 2)
     stand = prepared(width, batch, data, device, steps=30)
     report.say(
         f"## Training step\n\n{machine(cuda=cuda)}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
@@ -592,9 +592,9 @@ def run(
 
 def main(
     data: Annotated[Path | None, typer.Option(help="a prepared data set; digits by default")] = None,
-    batch: Annotated[int | None, typer.Option(help="images in a step; 8 on a CPU, 128 on CUDA by default")] = None,
+    batch: Annotated[int | None, typer.Option(help="images in a step; 64 on a CPU, 128 on CUDA by default")] = None,
     width: Annotated[int, typer.Option(help="of PreActResNet-18; 64 is the published one")] = 64,
-    rounds: Annotated[int | None, typer.Option(help="timed rounds; 3 on a CPU, 20 on CUDA by default")] = None,
+    rounds: Annotated[int | None, typer.Option(help="timed rounds; 2 on a CPU, 20 on CUDA by default")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="also torch.compile")] = False,
     together: Annotated[int, typer.Option(help="also that many trainings at once")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads")] = None,

@@ -1,0 +1,140 @@
+"""What `precision: bfloat16` changes in a finished training, against what another seed changes.
+
+    dvc repro prepare@demo fingerprint
+    python -m benchmarks.precision --suite demo --methods at,fair_tat,trades --seeds 5
+
+Trains every seed twice, once in the default precision and once with bfloat16 in the attack, and compares clean and PGD-20
+accuracy of the last weights on the test images. Needs the suite's images, and any line of the suite in runs.yaml or own.yaml.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from scipy.stats import t
+
+from benchmarks.common import Report, machine
+from pipeline import metrics, paths, seeds
+from pipeline.config import RunLine, Study, Training, load_study
+from pipeline.data.canonical import Manifest, Split, load_split
+from pipeline.device import choose_device
+from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
+from pipeline.evidence import values_of
+from pipeline.models import build_model
+from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from pipeline.training.recipe import Precision
+
+MEASURES = ("clean", "clean worst class", "PGD-20", "PGD-20 worst class")
+
+
+def training_of(study: Study, suite: str, method: str, seed: int) -> Training:
+    """A run that need not be in runs.yaml."""
+    return Training(RunLine(suite=suite, method=method, seed=seed), study.suites[suite], study.methods[method])
+
+
+def accuracies(run: Training, precision: Precision, epochs: int | None, per_class: int | None) -> list[float]:
+    """Trains, and gives `MEASURES` of the last weights as fractions."""
+    device = choose_device(run.suite.threads)
+    directory = paths.dataset(run.suite_name)
+    manifest, splits = Manifest.load(directory), {}
+    for name in ("train", "validation", "test"):
+        loaded = load_split(directory / f"{name}.safetensors")
+        chosen = first(loaded.labels, per_class) if name == "train" and per_class else slice(None)
+        splits[name] = Split(loaded.images[chosen].to(device), loaded.labels[chosen].to(device), loaded.class_names)
+    recipe = run.recipe.scaled(epochs / run.recipe.epochs) if epochs else run.recipe
+    settings = TrainingSettings(
+        method=run.method,
+        recipe=recipe.model_copy(update={"precision": precision}),
+        threat=run.threat,
+        averaging=run.averaging,
+        num_classes=len(manifest.class_names),
+        seed=run.seed,
+    )
+    torch.manual_seed(seeds.derived(run.seed, "init"))
+    given = run.suite.statistics or manifest
+    model = build_model(
+        run.suite.architecture,
+        num_classes=len(manifest.class_names),
+        channels=manifest.image_shape[0],
+        mean=given.mean,
+        std=given.std,
+    )
+    state = TrainingState.fresh(model.to(memory_format=torch.channels_last).to(device), settings)
+    training, validation = (
+        LabelledImages(splits[name].images, splits[name].labels) for name in ("train", "validation")
+    )
+    for _ in train(state, settings, training, validation):
+        pass
+    return attacked_accuracies(run, state.model, splits["test"])
+
+
+def first(labels: torch.Tensor, per_class: int) -> torch.Tensor:
+    """The places of the first images of each class."""
+    places = [(labels == number).nonzero()[:per_class, 0] for number in labels.unique()]
+    return torch.cat(places).sort().values
+
+
+def attacked_accuracies(run: Training, model: torch.nn.Module, split: Split) -> list[float]:
+    """Clean and PGD-20 accuracy, overall and of the worst class."""
+    test = EvaluationSet(split.images, split.labels, split.class_names)
+    protocol, classes = run.suite.evaluation.pgd, len(split.class_names)
+    rows = evaluate_model("pgd", model, test, protocol, epsilon=run.threat.epsilon, seed=run.seed)
+    columns = {name: values_of(rows[name]) for name in ("attack", "label", "clean", "adversarial")}
+    last = columns["attack"] == "pgd20"
+    found = []
+    for name in ("clean", "adversarial"):
+        counts = metrics.confusion(columns["label"][last], columns[name][last], classes)
+        found += [float(metrics.overall_accuracy(counts)), float(metrics.worst_class_accuracy(counts))]
+    return found
+
+
+def main(
+    suite: Annotated[str, typer.Option(help="whose images, network and recipe")] = "demo",
+    methods: Annotated[str, typer.Option(help="of params.yaml, separated by commas")] = "at,fair_tat,trades",
+    num_seeds: Annotated[int, typer.Option("--seeds", min=2, help="trainings of each method and precision")] = 5,
+    epochs: Annotated[int | None, typer.Option(help="instead of the recipe's")] = None,
+    per_class: Annotated[int | None, typer.Option(help="training images of each class; all by default")] = None,
+    output: Annotated[Path | None, typer.Option(help="the table is also written here")] = None,
+) -> None:
+    """Trains in both precisions and compares the differences with the spread over seeds."""
+    study, report = load_study(), Report()
+    cuda = choose_device().type == "cuda"
+    report.say(
+        f"{machine(cuda=cuda)}; torch {torch.__version__}; suite {suite}, {num_seeds} seeds, last weights, percent."
+    )
+
+    def rows() -> Iterator[list[str]]:
+        for method in methods.split(","):
+            default, lower = (
+                np.array(
+                    [
+                        accuracies(training_of(study, suite, method, seed), precision, epochs, per_class)
+                        for seed in range(num_seeds)
+                    ]
+                )
+                for precision in ("tf32", "bfloat16")
+            )
+            for number, measure in enumerate(MEASURES):
+                yield [method, measure, *compared(100 * default[:, number], 100 * lower[:, number])]
+
+    header = ["method", "accuracy", "default, mean ± std", "bfloat16, mean ± std", "difference, 95 % interval"]
+    report.table(header, rows())
+    if output:
+        output.write_text("\n".join(report.lines) + "\n")
+
+
+def compared(default: np.ndarray, lower: np.ndarray) -> list[str]:
+    """Means with spread over seeds, and the mean of the paired differences with Student's interval."""
+    apart = lower - default
+    half = t.ppf(0.975, len(apart) - 1) * statistics.stdev(apart.tolist()) / math.sqrt(len(apart))
+    spread = [f"{one.mean():.1f} ± {one.std(ddof=1):.1f}" for one in (default, lower)]
+    return [*spread, f"{apart.mean():+.1f} ({apart.mean() - half:+.1f} to {apart.mean() + half:+.1f})"]
+
+
+if __name__ == "__main__":
+    typer.run(main)
