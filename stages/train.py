@@ -37,7 +37,9 @@ def main(
     run = load_study().training(suite, method, seed)
     device = choose_device(run.suite.threads)
     record = describe(run, device)
-    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    # The images of batches reach the device in `train`, in the layout they are gathered from.
+    training = labelled(run, "train", torch.device("cpu"), device)
+    validation = labelled(run, "validation", device, device)
     settings = TrainingSettings(
         method=run.method,
         recipe=run.recipe,
@@ -90,10 +92,10 @@ def describe(run: Training, device: torch.device) -> RunRecord:
     )
 
 
-def labelled(run: Training, split: str, device: torch.device) -> LabelledImages:
-    """A split of the run's suite, whole, on the device."""
+def labelled(run: Training, split: str, images: torch.device, labels: torch.device) -> LabelledImages:
+    """A split of the run's suite, whole, on the devices given."""
     loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
-    return LabelledImages(loaded.images.to(device), loaded.labels.to(device))
+    return LabelledImages(loaded.images.to(images), loaded.labels.to(labels))
 
 
 def initial_model(record: RunRecord, run: Training, device: torch.device) -> torch.nn.Module:

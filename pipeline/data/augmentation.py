@@ -10,46 +10,52 @@ from pipeline.training.recipe import Augmentation
 
 
 class AugmentedImages:
-    """A training set on its device, padded once; a batch is one gather (spec 1.5).
+    """A training set on its device, once; a batch is one gather, padding is a matter of indices (spec 1.5).
 
     Args:
-        images: uint8, `count channel height width`, on the device where they will be used.
+        images: uint8, `count channel height width`, anywhere.
         augmentation: padding, its mode, and whether images are flipped.
+        device: where batches will be used; by default where the images are.
 
     Raises:
         UserError: the images are too small to be reflected that far.
     """
 
-    def __init__(self, images: UInt8[Tensor, "count channel height width"], augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        images: UInt8[Tensor, "count channel height width"],
+        augmentation: Augmentation,
+        device: torch.device | None = None,
+    ) -> None:
         self.height, self.width = images.shape[2:]
         self.padding, self.flip = augmentation.crop_padding, augmentation.flip
         self.rotation, self.color_jitter = augmentation.rotation, augmentation.color_jitter
-        pads = (self.padding,) * 4
-        if augmentation.padding == "reflect" and self.padding >= min(self.height, self.width):
+        self.reflects = augmentation.padding == "reflect"
+        if self.reflects and self.padding >= min(self.height, self.width):
             raise UserError(
                 f"`crop_padding: {self.padding}` was given, but images of {self.height}x{self.width} pixels can be reflected "
                 f"by {min(self.height, self.width) - 1} at most. Set a smaller `crop_padding`, or `padding: zero`."
             )
-        if augmentation.padding == "reflect" and self.padding:
-            # uint8 has no reflection padding; half precision holds 0..255 exactly.
-            images = F.pad(images.to(torch.float16), pads, mode="reflect").to(torch.uint8)
-        elif self.padding:
-            images = F.pad(images, pads)
         # Channels last: a gathered batch then has the memory layout that convolutions prefer.
-        self.pixels = images.permute(0, 2, 3, 1).contiguous()
+        self.pixels = images.permute(0, 2, 3, 1).contiguous().to(device or images.device)
 
     def batch(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> Float[Tensor, "batch channel height width"]:
         """The images of `indices`, each cropped and flipped at random, in [0, 1]."""
         count, device = len(indices), self.pixels.device
-        offsets = torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator, device=device)
+        offsets = (
+            torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator, device=device) - self.padding
+        )
         rows = offsets[0] + torch.arange(self.height, device=device)
         columns = offsets[1] + torch.arange(self.width, device=device)
         if self.flip:
             flipped = torch.rand((count, 1), generator=generator, device=device) < 0.5
             columns = torch.where(flipped, columns.flip(1), columns)
+        (rows, row_inside), (columns, column_inside) = _reflected(rows, self.height), _reflected(columns, self.width)
         pixels = self.pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        if not self.reflects:
+            pixels *= (row_inside[:, :, None] & column_inside[:, None, :])[..., None].to(torch.uint8)
         images = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
         if self.rotation:
             angles = torch.rand(count, generator=generator, device=device).mul(2).sub(1).mul(self.rotation)
@@ -58,6 +64,14 @@ class AugmentedImages:
             spread = torch.rand((3, count), generator=generator, device=device).mul(2).sub(1).mul(self.color_jitter)
             images = jittered(images, 1 + spread)
         return images
+
+
+def _reflected(places: Int[Tensor, "batch size"], size: int) -> tuple[Tensor, Tensor]:
+    """Places on an axis, those outside mirrored about its ends, and which were inside."""
+    folded = places.abs()
+    folded = (size - 1) - ((size - 1) - folded).abs()
+    # Images may be smaller than the padding where nothing is reflected.
+    return folded.clamp(0, size - 1), (places >= 0) & (places < size)
 
 
 def rotated(

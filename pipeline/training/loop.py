@@ -26,7 +26,7 @@ PROBE = "val.pgd10"
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """A split on its device: uint8 images `count channel height width`, int64 labels `count`."""
+    """A split: uint8 images `count channel height width`, int64 labels `count`."""
 
     images: UInt8[Tensor, "count channel height width"]
     labels: Int[Tensor, " count"]
@@ -100,14 +100,14 @@ def train(
     Args:
         state: changed in place; also says which epochs are done.
         settings: the method, its recipe and the seed.
-        training: on the model's device.
-        validation: on the same device; only probes see it.
+        training: labels on the model's device; the images are put there, once, wherever they are.
+        validation: on the model's device; only probes see it.
         on_batch: called after every batch with its number of images, for progress; must not wait for the device.
 
     Raises:
         FloatingPointError: a loss was not finite; names epoch, batch, radii and learning rate. Nothing of that epoch is kept.
     """
-    images = AugmentedImages(training.images, settings.recipe.augmentation)
+    images = AugmentedImages(training.images, settings.recipe.augmentation, training.labels.device)
     validation_images = validation.images.to(torch.float32) / 255
     if settings.method.needs_start_record and not state.history.records:
         state.history = state.history.extended(
