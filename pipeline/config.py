@@ -239,6 +239,7 @@ class Training(Run):
         super().__init__(line, suite, method)
         self.method = method.scaled(suite.epoch_scale)
         self.start = None if line.start is None else paths.run(line.suite, line.start, line.seed)
+        self.start_key = f"{line.suite}-{line.start}-s{line.seed}" if line.start else ""
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.config import Run, Study, Training
@@ -15,7 +16,38 @@ from pipeline.papers.tables import entries
 REPORT = "report"
 """The target that needs everything the papers print."""
 
-_FINETUNE = "finetune"
+_WAVES = {"train": 0, "adopt": 0, "finetune": 1}
+"""The stages that make weights; all others evaluate them."""
+
+
+class Stage(NamedTuple):
+    """One stage of DVC that makes or evaluates a run.
+
+    Attributes:
+        kind: `train`, `finetune`, `adopt`, or an evaluation.
+        run: what it works on.
+    """
+
+    kind: str
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """What DVC calls it."""
+        return f"{self.kind}@{self.run.key}"
+
+    @property
+    def wave(self) -> int:
+        """Stages of one wave do not need each other, but may need those of waves before."""
+        return _WAVES.get(self.kind, max(_WAVES.values()) + 1)
+
+    @property
+    def needed_run(self) -> str:
+        """The run whose weights it starts from; empty where there is none."""
+        if self.kind == "finetune":
+            assert isinstance(self.run, Training)
+            return self.run.start_key
+        return "" if self.kind in _WAVES else self.run.key
 
 
 def standing_of(target: str, study: Study, fingerprints: Mapping[Path, str]) -> Standing:
@@ -61,12 +93,11 @@ def evaluations_of(suite: str, study: Study) -> Iterator[Wanted]:
                 yield Wanted(run.suite_name, run.method_name, run.seed, evaluation)
 
 
-def stages_left(found: Standing, study: Study) -> list[str]:
-    """The trainings and evaluations that are left to do, as DVC calls them, each after those it needs."""
-    untrained = [study.run(*run) for run in found.untrained]
-    trainings = [f"{_training_stage(run)}@{run.key}" for run in untrained]
-    evaluations = [f"{one.stage}@{study.run(*one.run).key}" for one in (*found.missing, *found.stale)]
-    return sorted(trainings, key=lambda stage: stage.startswith(_FINETUNE)) + evaluations
+def stages_left(found: Standing, study: Study) -> list[Stage]:
+    """The trainings and evaluations that are left to do, each after those it needs."""
+    trainings = [_training_stage(study.run(*run)) for run in found.untrained]
+    evaluations = [Stage(one.stage, study.run(*one.run)) for one in (*found.missing, *found.stale)]
+    return sorted(trainings, key=lambda stage: stage.wave) + evaluations
 
 
 def _standing(
@@ -79,7 +110,7 @@ def _standing(
     return standing(list(everything), study, fingerprints, histories)
 
 
-def _training_stage(run: Run) -> str:
+def _training_stage(run: Run) -> Stage:
     if isinstance(run, Training):
-        return "train" if run.start is None else _FINETUNE
-    return "adopt"
+        return Stage("train" if run.start is None else "finetune", run)
+    return Stage("adopt", run)

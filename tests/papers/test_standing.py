@@ -124,7 +124,7 @@ def test_what_is_left_to_do_is_named_as_dvc_names_it_starts_first():
     train(method="at")
     evaluate(method="at")
     wanted = [Wanted("cifar10", name, 0, "pgd") for name in ("frl", "at_constant", "at", "rice2020")]
-    assert stages_left(look(wanted), load_study()) == [
+    assert [stage.name for stage in stages_left(look(wanted), load_study())] == [
         "train@cifar10-at_constant-s0",
         "adopt@cifar10-rice2020-s0",
         "finetune@cifar10-frl-s0",
