@@ -30,7 +30,7 @@ demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table 
 	@cat reports/demo.txt
 
 test: $(READY) ## the tests
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY) ## ruff and pyright
 	@$(BIN)/ruff format --check --quiet .

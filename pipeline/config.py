@@ -190,6 +190,11 @@ class Published(Presentation):
     architecture: PublishedNetwork
 
 
+def run_key(suite: str, method: str, seed: int) -> str:
+    """The name of a run in runs.yaml, and behind the @ of its stages."""
+    return f"{suite}-{method}-s{seed}"
+
+
 class RunLine(Settings):
     """One line of runs.yaml; `start` names the method whose last weights, same suite and seed, a fine-tuning starts from.
 
@@ -204,7 +209,7 @@ class RunLine(Settings):
     @property
     def key(self) -> str:
         """The name a run has in runs.yaml."""
-        return f"{self.suite}-{self.method}-s{self.seed}"
+        return run_key(self.suite, self.method, self.seed)
 
 
 def _same_run(line: RunLine, other: RunLine | None) -> bool:
@@ -239,7 +244,7 @@ class Training(Run):
         super().__init__(line, suite, method)
         self.method = method.scaled(suite.epoch_scale)
         self.start = None if line.start is None else paths.run(line.suite, line.start, line.seed)
-        self.start_key = f"{line.suite}-{line.start}-s{line.seed}" if line.start else ""
+        self.start_key = run_key(line.suite, line.start, line.seed) if line.start else ""
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
 
@@ -320,8 +325,7 @@ class Study(Settings):
         if line.start != start:
             wanted = f"`start: {start}` under finetunes:" if start else f"no start, under {section}:"
             raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}")
-        start_key = f"{line.suite}-{start}-s{line.seed}"
-        if start and start_key not in self.trainings:
+        if start and (start_key := run_key(line.suite, start, line.seed)) not in self.trainings:
             raise ValueError(f"{place}.start: needs the run {start_key}, which is missing; add its line to trainings:")
 
     @cached_property
@@ -337,7 +341,7 @@ class Study(Settings):
 
     def run(self, suite: str, method: str, seed: int) -> Run:
         """One run; UserError if no line of runs.yaml or own.yaml asks for it."""
-        key = RunLine(suite=suite, method=method, seed=seed).key
+        key = run_key(suite, method, seed)
         if key not in self.resolved:
             raise UserError(
                 f"There is no run {key}. Add the line `{key}: {{suite: {suite}, method: {method}, seed: {seed}}}` to "

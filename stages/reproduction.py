@@ -1,19 +1,25 @@
-"""All tidy tables and the papers' numbers -> how far each printed number is reproduced."""
+"""The evidence of every printed cell and the papers' numbers -> how far each printed number is reproduced."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from pipeline import paths
-from pipeline.aggregation import read_table
+from pipeline.aggregation import aggregate
 from pipeline.config import Study, load_study
 from pipeline.console import console, run_stage
+from pipeline.device import choose_device, name_of
 from pipeline.errors import UserError
 from pipeline.files import whole_directory, whole_file
 from pipeline.papers.needs import PAPER_TARGETS, need
-from pipeline.papers.published import printed_cells
+from pipeline.papers.published import PrintedCell, printed_cells
+from pipeline.papers.standing import Wanted, cost_note, standing, wanted_by
 from pipeline.rendering.reproduction import page, summary
 from pipeline.reproduction import Reproduction, comparison_table, counted
+from stages.fingerprint import digests
 
 
 def main(
@@ -26,13 +32,8 @@ def main(
     study = load_study()
     cells = printed_cells()
     replaced = _replacements(study, instead or [])
-    wanted = dict.fromkeys(replaced.get(suite, suite) for suite in (need(cell).suite for cell in cells))
-    tables = {
-        suite: read_table(paths.metrics(suite))
-        for suite in wanted
-        if suite in study.suites and paths.metrics(suite).exists()
-    }
-    comparisons = Reproduction(cells, tables, study.suites, replaced).comparisons()
+    found = standing(wanted_evidence(cells, study, replaced), study, digests())
+    comparisons = Reproduction(cells, tidy_tables(found.used), study.suites, replaced).comparisons()
     with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
         for target in PAPER_TARGETS.values():
@@ -42,6 +43,22 @@ def main(
         beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted(comparisons).items())
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
+    console.print(cost_note(found, study, name_of(choose_device())), markup=False)
+
+
+def wanted_evidence(cells: Sequence[PrintedCell], study: Study, instead: Mapping[str, str]) -> list[Wanted]:
+    """The evidence of every printed cell; of a suite that stands in for another, of the runs that it has."""
+    wanted = wanted_by([need(cell) for cell in cells])
+    replaced = [one._replace(suite=instead.get(one.suite, one.suite)) for one in wanted]
+    return [one for one in dict.fromkeys(replaced) if one.key in study.runs]
+
+
+def tidy_tables(evidence: Sequence[Wanted]) -> dict[str, pd.DataFrame]:
+    """The tidy table of each suite."""
+    files: dict[str, list[Path]] = {}
+    for one in evidence:
+        files.setdefault(one.suite, []).append(one.path)
+    return {suite: aggregate(paths_of_suite) for suite, paths_of_suite in files.items()}
 
 
 def _replacements(study: Study, pairs: list[str]) -> dict[str, str]:

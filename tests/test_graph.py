@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-pytestmark = pytest.mark.graph
+# In one process, so that the project is made once.
+pytestmark = [pytest.mark.graph, pytest.mark.xdist_group("graph")]
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("pipeline", "stages", "params.yaml", "runs.yaml", "own.yaml", "dvc.yaml", ".dvcignore", ".gitignore")

@@ -9,7 +9,6 @@ import pytest
 from scipy.stats import norm, t
 
 from pipeline import paths
-from pipeline.aggregation import write_table
 from pipeline.config import Suite, load_study
 from pipeline.errors import UserError
 from pipeline.papers.needs import FIVE_SEEDS, PAPER_TARGETS, need
@@ -30,6 +29,7 @@ from pipeline.reproduction import (
     typical_spreads,
 )
 from stages import reproduction
+from tests.papers.toys import evaluate, train
 from tests.rendering.toys import entry, tidy
 
 study = cache(load_study)
@@ -301,25 +301,37 @@ def project(tmp_path, monkeypatch):
     (tmp_path / paths.PUBLISHED).parent.mkdir(parents=True)
     shutil.copy(paths.PUBLISHED, tmp_path / paths.PUBLISHED)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduction, "digests", dict)
 
 
-def test_the_stage_works_without_runs_and_with_some(project):
+def test_the_stage_works_without_runs_and_with_some(project, capsys):
     reproduction.main()
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
-    clean = entry(0.844, suite="cifar10", method="at") | {"low": 0.836, "high": 0.851}
-    write_table(paths.metrics("cifar10"), tidy([clean]))
+    train(method="at")
+    evaluate(method="at", copies=250)
     reproduction.main()
+    # Tables 1 and 7 print clean and PGD-10 accuracy of three weight sets of AT, overall and of the worst class: 24 cells.
     text = paths.REPRODUCTION.read_text()
-    # AT, clean overall: Tables 1 and 7 print it.
-    assert "| all | 1379 | 2 | 0 | 0 | 0 | 1377 | 0.9 |" in text
-    assert "| 1 | other's | own |" in text
+    assert "| 1355 |" in next(line for line in text.splitlines() if line.startswith("| all | 1379 |"))
     table = pd.read_csv(paths.REPRODUCED_CELLS / "cells.csv")
     assert len(table) == 1379
+    ours = table[table["ours"].notna()]
+    assert set(ours["ours"]) == {75.0, 50.0}
+    assert set(ours["suite"]) == {"cifar10"}
     assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
+    assert "Missing or stale: " in capsys.readouterr().out
+
+
+def test_the_stage_shows_no_stale_number(project):
+    train(method="at")
+    evaluate(method="at", sha256="other")
+    reproduction.main()
+    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
 
 
 def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(project):
-    write_table(paths.metrics("demo"), tidy([entry(0.84)]))
+    train(suite="demo", method="at")
+    evaluate(suite="demo", method="at")
     reproduction.main(["cifar10=demo"])
     assert "other images: Digits (digits), not cifar10" in paths.REPRODUCTION.read_text()
     with pytest.raises(UserError) as error:

@@ -73,7 +73,7 @@ def _demo_stage() -> Iterator[str]:
 
 
 def _report_stage() -> Iterator[str]:
-    suites = sorted({need(cell).suite for cell in printed_cells()})
+    evidence = dict.fromkeys(one.path for one in wanted_by([need(cell) for cell in printed_cells()]))
     tables_and_figures = [path for target in PAPER_TARGETS.values() for path in outputs(target)]
     yield "  report: # every table and figure, and how our numbers compare with the printed ones"
     yield "    cmd: python -m stages.reproduction"
@@ -83,7 +83,7 @@ def _report_stage() -> Iterator[str]:
         for path in (
             paths.FINGERPRINTS / "report/report",
             paths.PUBLISHED,
-            *map(paths.metrics, suites),
+            *evidence,
             *tables_and_figures,
         )
     )

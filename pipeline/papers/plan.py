@@ -9,7 +9,7 @@ from pipeline.config import Run, Study, Training
 from pipeline.errors import UserError
 from pipeline.papers.demo_report import demo_methods, demo_tables
 from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
-from pipeline.papers.needs import DEMO_REPORT, PAPER_TARGETS, TABLE_SUITES, Need
+from pipeline.papers.needs import DEMO_REPORT, PAPER_TARGETS, Need
 from pipeline.papers.standing import Standing, Wanted, standing, wanted_by
 from pipeline.papers.tables import entries
 
@@ -69,9 +69,8 @@ def standing_of(target: str, study: Study, fingerprints: Mapping[Path, str]) -> 
         needs = [entry.need for cells in demo_tables(demo_methods(study)).values() for entry in cells]
         return _standing(wanted_by(needs), list(DEMO_FIGURES.values()), study, fingerprints)
     if target == REPORT:
-        suites = dict.fromkeys(suite for suites in TABLE_SUITES.values() for suite in suites)
-        wanted = [one for suite in suites for one in evaluations_of(suite, study)]
-        return _standing(wanted, list(FIGURES.values()), study, fingerprints)
+        needs = [entry.need for each in PAPER_TARGETS.values() for entry in entries(each)]
+        return _standing(wanted_by(needs), list(FIGURES.values()), study, fingerprints)
     if target in study.active:
         return _standing(list(evaluations_of(target, study)), [], study, fingerprints)
     raise UserError(

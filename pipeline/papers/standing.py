@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import paths
-from pipeline.config import Run, Study, Training
+from pipeline.config import Run, Study, Training, run_key
 from pipeline.evidence import Origin, read_origin
 from pipeline.papers.needs import Need
 from pipeline.training.artifacts import RECORD, RunRecord
@@ -32,6 +32,11 @@ class Wanted(NamedTuple):
     def run(self) -> RunKey:
         """The run it is of."""
         return self.suite, self.method, self.seed
+
+    @property
+    def key(self) -> str:
+        """The name of the run in runs.yaml."""
+        return run_key(*self.run)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def _staleness(wanted: Wanted, origin: Origin, study: Study, fingerprints: Mappi
     """Why the evidence must not be shown; empty if it may be."""
     record = _record(wanted.run)
     if (origin.suite, origin.method, origin.seed, origin.evaluation) != tuple(wanted):
-        return f"the file says it is of {origin.suite}-{origin.method}-s{origin.seed} {origin.evaluation}"
+        return f"the file says it is of {run_key(origin.suite, origin.method, origin.seed)} {origin.evaluation}"
     if record is not None:
         for name, sha256 in origin.weights_sha256.items():
             held = record.weights.get(name)

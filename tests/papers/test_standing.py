@@ -1,6 +1,5 @@
 """What may be shown, what is missing, and what it would cost; and the stage that says so."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -9,19 +8,15 @@ import pytest
 from pipeline import paths
 from pipeline.config import load_study
 from pipeline.errors import UserError
-from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
 from pipeline.papers.needs import PAPER_TARGETS
 from pipeline.papers.plan import stages_left
 from pipeline.papers.standing import Wanted, cost_note, duration, standing, wanted_by
 from pipeline.papers.tables import entries
-from pipeline.training.artifacts import WeightsRecord
 from stages import paper, plan
-from tests.toys import run_record
+from tests.papers.toys import DEVICE, HASHES, evaluate, train
 
 ROOT = Path(__file__).parents[2]
-DEVICE = "cpu"
 WANTED = Wanted("cifar10", "fair_tat", 0, "pgd")
-HASHES = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("last", "ema", "fawa")}
 
 
 @pytest.fixture(autouse=True)
@@ -34,29 +29,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEVICE", "cpu")
     for stage in (paper, plan):
         monkeypatch.setattr(stage, "digests", dict)
-
-
-def train(suite="cifar10", method="fair_tat", seed=0, *, absent=(), **fields) -> None:
-    weights = {
-        name: WeightsRecord(present=False, reason="the gate never opened")
-        if name in absent
-        else WeightsRecord(present=True, sha256=sha256)
-        for name, sha256 in HASHES.items()
-    }
-    fields = {"fingerprint": "now", "device": DEVICE, "epochs": 200, "seconds": 100.0} | fields
-    directory = paths.run(suite, method, seed)
-    directory.mkdir(parents=True)
-    run_record(suite=suite, method=method, seed=seed, weights=weights, **fields).save(directory)
-
-
-def evaluate(suite="cifar10", method="fair_tat", seed=0, *, sha256=None, absent=(), seconds=10.0, steps=10) -> None:
-    """Two cats and two dogs: three right without an attack, one of each class under it."""
-    names = [name for name in HASHES if name not in absent]
-    rows = [attack_rows(name, f"pgd{steps}", range(4), [0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0]) for name in names]
-    fields = {"suite": suite, "method": method, "seed": seed, "evaluation": "pgd", "class_names": ("cat", "dog")}
-    fields |= {"settings": {}, "weights_sha256": {name: sha256 or HASHES[name] for name in names}, "data_sha256": ""}
-    fields |= {"fingerprint": "now", "commit": "", "versions": {}, "device": DEVICE, "seconds": seconds}
-    write_evidence(paths.evidence(suite, seed, "pgd", method), stacked(rows), Origin.model_validate(fields))
 
 
 def look(wanted=(WANTED,), fingerprints=None):

@@ -1,10 +1,16 @@
-"""The papers' own numbers in the place of ours."""
+"""The papers' own numbers in the place of ours, and files that a run leaves."""
+
+import hashlib
 
 import pandas as pd
 
+from pipeline import paths
 from pipeline.aggregation import COLUMNS
+from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
 from pipeline.papers.needs import PaperTarget
 from pipeline.papers.tables import Entry, Ours, entries
+from pipeline.training.artifacts import WeightsRecord
+from tests.toys import run_record
 
 TITLES = {
     "cifar10": "CIFAR-10",
@@ -32,3 +38,34 @@ def tidy(shown: list[Entry], seeds: int | None = None) -> pd.DataFrame:
             keys = (one.suite, one.method, seed, one.weights, one.evaluation, one.corruption, one.metric, "")
             rows[keys] = (value, value, value, 10_000)
     return pd.DataFrame([(*keys, *numbers) for keys, numbers in rows.items()], columns=list(COLUMNS))
+
+
+DEVICE = "cpu"
+HASHES = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("last", "ema", "fawa")}
+
+
+def train(suite="cifar10", method="fair_tat", seed=0, *, absent=(), **fields) -> None:
+    """Leaves the record of a finished training."""
+    weights = {
+        name: WeightsRecord(present=False, reason="the gate never opened")
+        if name in absent
+        else WeightsRecord(present=True, sha256=sha256)
+        for name, sha256 in HASHES.items()
+    }
+    fields = {"fingerprint": "now", "device": DEVICE, "epochs": 200, "seconds": 100.0} | fields
+    directory = paths.run(suite, method, seed)
+    directory.mkdir(parents=True)
+    run_record(suite=suite, method=method, seed=seed, weights=weights, **fields).save(directory)
+
+
+def evaluate(
+    suite="cifar10", method="fair_tat", seed=0, *, sha256=None, absent=(), seconds=10.0, steps=10, copies=1
+) -> None:
+    """Two cats and two dogs, or more: three of four right without an attack, one of each class under it."""
+    names = [name for name in HASHES if name not in absent]
+    labels, clean, attacked = (copies * one for one in ([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0]))
+    rows = [attack_rows(name, f"pgd{steps}", range(4 * copies), labels, clean, attacked) for name in names]
+    fields = {"suite": suite, "method": method, "seed": seed, "evaluation": "pgd", "class_names": ("cat", "dog")}
+    fields |= {"settings": {}, "weights_sha256": {name: sha256 or HASHES[name] for name in names}, "data_sha256": ""}
+    fields |= {"fingerprint": "now", "commit": "", "versions": {}, "device": DEVICE, "seconds": seconds}
+    write_evidence(paths.evidence(suite, seed, "pgd", method), stacked(rows), Origin.model_validate(fields))
