@@ -317,7 +317,7 @@ def test_the_stage_works_without_runs_and_with_some(project, capsys):
     assert len(table) == 1379
     ours = table[table["ours"].notna()]
     assert set(ours["ours"]) == {75.0, 50.0}
-    assert set(ours["suite"]) == {"cifar10"}
+    assert set(ours["run"]) == {f"cifar10/at/{weights}" for weights in ("last", "ema", "fawa")}
     assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
     assert "Missing or stale: " in capsys.readouterr().out
 
