@@ -1,6 +1,6 @@
 """Which device a stage runs on, and how much of its memory it needed.
 
-The device is not a number of the study, so it comes from the environment: `DEVICE=auto|cpu|cuda[:n]`.
+The device is not a number of the study, so it comes from the environment: `DEVICE=auto|cpu|cuda[:n]`, `COMPILE=0|1`.
 """
 
 import os
@@ -36,6 +36,27 @@ def choose_device(threads: int | None = None) -> torch.device:
             "nvidia-smi, or use DEVICE=cpu (or leave DEVICE out) to run on the processor."
         )
     return device
+
+
+def compiled(model: torch.nn.Module) -> torch.nn.Module:
+    """The model, compiled where the environment says COMPILE=1.
+
+    It is the same module with the same state; its first passes take minutes. How a machine computes is no number of the
+    study, though sums in another order round differently.
+
+    Raises:
+        UserError: COMPILE is neither 0 nor 1.
+    """
+    wanted = os.environ.get("COMPILE", "0")
+    if wanted not in ("0", "1"):
+        raise UserError(f"COMPILE={wanted} means nothing; use COMPILE=1 to compile the network, or leave it out.")
+    if wanted == "1":
+        from torch._dynamo import config
+
+        # Train and eval mode, frozen or not, with and without gradients, whole and last batches: each is a variant.
+        config.recompile_limit = 64
+        model.compile(dynamic=False)
+    return model
 
 
 def name_of(device: torch.device) -> str:

@@ -14,7 +14,7 @@ from pipeline import paths, provenance, seeds
 from pipeline.config import Training, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import Manifest, load_split
-from pipeline.device import choose_device, memory_in_words, name_of, peak_memory
+from pipeline.device import choose_device, compiled, memory_in_words, name_of, peak_memory
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
 from pipeline.methods.averaging import WEIGHT_SETS
@@ -48,7 +48,7 @@ def main(
         num_classes=len(record.class_names),
         seed=run.seed,
     )
-    state = TrainingState.fresh(initial_model(record, run, device), settings)
+    state = TrainingState.fresh(compiled(initial_model(record, run, device)), settings)
     resume = paths.resume(suite, method, seed)
     identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{seed}"
     if load_resumable(resume, state, identity):

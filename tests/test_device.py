@@ -1,0 +1,45 @@
+"""What the environment says about the machine: compiled or not, and how much memory it took."""
+
+import shutil
+
+import pytest
+import torch
+
+from pipeline.device import compiled, memory_in_words, name_of, peak_memory
+from pipeline.errors import UserError
+from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
+
+CPU = torch.device("cpu")
+
+
+def test_a_network_is_compiled_only_where_the_environment_says_so(monkeypatch):
+    model = tiny_network()
+    assert compiled(model)._compiled_call_impl is None
+    monkeypatch.setenv("COMPILE", "yes")
+    with pytest.raises(UserError, match="COMPILE=yes means nothing; use COMPILE=1"):
+        compiled(model)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+def test_a_compiled_network_is_the_same_network_and_trains_to_the_same_accuracy(monkeypatch):
+    monkeypatch.setenv("COMPILE", "1")
+    model, images = tiny_network(), tiny_images(40, 1).images / 255
+    expected = model(images)
+    names = list(model.state_dict())
+    assert compiled(model) is model
+    assert list(model.state_dict()) == names
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
+    settings = tiny_settings({"objective": "trades"}, epochs=1, precision="bfloat16")
+    plain = trained(settings).reports[-1]
+    monkeypatch.setattr("tests.training.toys.tiny_network", lambda: compiled(tiny_network()))
+    assert trained(settings).reports[-1]["train_loss"] == pytest.approx(plain["train_loss"], rel=0.05)
+
+
+def test_memory_is_that_of_the_process_where_there_is_no_cuda():
+    before = peak_memory(CPU)
+    assert before > 50 * 2**20
+    held = torch.zeros(before + 2**26, dtype=torch.uint8)
+    assert peak_memory(CPU) >= before + 2**25
+    assert memory_in_words(CPU) == f"peak memory {peak_memory(CPU) / 2**30:.1f} GiB"
+    assert name_of(CPU) == "cpu"
+    assert held.numel()
