@@ -37,13 +37,13 @@ check: $(READY) ## ruff and pyright
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/pyright
 
-# Runs that came from DVC's cache are logged first. A server elsewhere has its own page, whose address is printed.
 paper: $(READY) ## every table and figure made so far as reports/report.pdf; needs a TeX
 	@$(BIN)/python -m stages.paper_pdf
 
 bench: $(READY) ## how fast it is here, into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
+# Runs that came from DVC's cache are logged first. A server elsewhere has its own page, whose address is printed.
 ui: $(READY) ## MLflow's page on the runs of this repository
 	@$(BIN)/python -m stages.track || true
 	@case "$$MLFLOW_TRACKING_URI" in http*) ;; *) \

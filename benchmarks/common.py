@@ -36,6 +36,10 @@ class Report:
         print(text, flush=True)
         self.lines.append(text)
 
+    def head(self, title: str, *, cuda: bool) -> None:
+        """Begins the part of a benchmark that computes with torch."""
+        self.say(f"## {title}\n\n{machine(cuda=cuda)}; torch {torch.__version__}, {torch.get_num_threads()} threads; ")
+
     def table(self, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         """Adds a table, row by row as the rows are made."""
         header = list(header)

@@ -28,7 +28,6 @@ from benchmarks.common import (
     Report,
     images_of,
     interleaved,
-    machine,
     matrix_rate,
     multiplications,
     ratios,
@@ -240,9 +239,7 @@ def run(
     epsilon = (epsilon or (2 if weights is None else 8)) / 255
     at = stand(data, weights, width, images or (512 if cuda else 64), epsilon, device)
     rate, work = matrix_rate(device), 2 * multiplications(at.model)
-    report.say(
-        f"## Evaluations\n\n{machine(cuda=cuda)}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
-    )
+    report.head("Evaluations", cuda=cuda)
     report.say(
         f"PreActResNet-18 of width {width}, images: {data or 'digits, enlarged'}, radius {255 * epsilon:g}/255. PGD-20 makes "
         f"42 passes: at the {rate / 1e9:,.0f} GFLOP/s of matrix products {42 * work * len(at.test) / rate:.3g} s.\n"

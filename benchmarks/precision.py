@@ -4,12 +4,14 @@
     python -m benchmarks.precision --suite demo --methods at,fair_tat,trades --seeds 5
 
 Trains every seed twice, once in the default precision and once with bfloat16 in the attack, and compares clean and PGD-20
-accuracy of the last weights on the test images. Needs the suite's images, and any line of the suite in runs.yaml or own.yaml.
+accuracy of the last weights on the test images. Needs the suite's images, and of each method a line in runs.yaml or own.yaml,
+of any seed.
 """
 
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +20,15 @@ import torch
 import typer
 from scipy.stats import t
 
-from benchmarks.common import Report, machine
-from pipeline import metrics, paths, seeds
+from benchmarks.common import Report, images_of, machine
+from pipeline import metrics, paths
 from pipeline.config import RunLine, Study, Training, load_study
-from pipeline.data.canonical import Manifest, Split, load_split
 from pipeline.device import choose_device
 from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
 from pipeline.evidence import values_of
-from pipeline.models import build_model
-from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from pipeline.training.loop import LabelledImages, TrainingState, train
 from pipeline.training.recipe import Precision
+from stages.train import describe, initial_model, labelled, settings_of
 
 MEASURES = ("clean", "clean worst class", "PGD-20", "PGD-20 worst class")
 
@@ -40,37 +41,17 @@ def training_of(study: Study, suite: str, method: str, seed: int) -> Training:
 def accuracies(run: Training, precision: Precision, epochs: int | None, per_class: int | None) -> list[float]:
     """Trains, and gives `MEASURES` of the last weights as fractions."""
     device = choose_device(run.suite.threads)
-    directory = paths.dataset(run.suite_name)
-    manifest, splits = Manifest.load(directory), {}
-    for name in ("train", "validation", "test"):
-        loaded = load_split(directory / f"{name}.safetensors")
-        chosen = first(loaded.labels, per_class) if name == "train" and per_class else slice(None)
-        splits[name] = Split(loaded.images[chosen].to(device), loaded.labels[chosen].to(device), loaded.class_names)
+    record = describe(run, device)
     recipe = run.recipe.scaled(epochs / run.recipe.epochs) if epochs else run.recipe
-    settings = TrainingSettings(
-        method=run.method,
-        recipe=recipe.model_copy(update={"precision": precision}),
-        threat=run.threat,
-        averaging=run.averaging,
-        num_classes=len(manifest.class_names),
-        seed=run.seed,
-    )
-    torch.manual_seed(seeds.derived(run.seed, "init"))
-    given = run.suite.statistics or manifest
-    model = build_model(
-        run.suite.architecture,
-        num_classes=len(manifest.class_names),
-        channels=manifest.image_shape[0],
-        mean=given.mean,
-        std=given.std,
-    )
-    state = TrainingState.fresh(model.to(memory_format=torch.channels_last).to(device), settings)
-    training, validation = (
-        LabelledImages(splits[name].images, splits[name].labels) for name in ("train", "validation")
-    )
+    settings = replace(settings_of(run, record), recipe=recipe.model_copy(update={"precision": precision}))
+    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    if per_class:
+        chosen = first(training.labels, per_class)
+        training = LabelledImages(training.images[chosen.cpu()], training.labels[chosen])
+    state = TrainingState.fresh(initial_model(record, run, device), settings)
     for _ in train(state, settings, training, validation):
         pass
-    return attacked_accuracies(run, state.model, splits["test"])
+    return attacked_accuracies(run, state.model, device)
 
 
 def first(labels: torch.Tensor, per_class: int) -> torch.Tensor:
@@ -79,8 +60,9 @@ def first(labels: torch.Tensor, per_class: int) -> torch.Tensor:
     return torch.cat(places).sort().values
 
 
-def attacked_accuracies(run: Training, model: torch.nn.Module, split: Split) -> list[float]:
-    """Clean and PGD-20 accuracy, overall and of the worst class."""
+def attacked_accuracies(run: Training, model: torch.nn.Module, device: torch.device) -> list[float]:
+    """Clean and PGD-20 accuracy on the test images, overall and of the worst class."""
+    split = images_of(paths.dataset(run.suite_name), "test", device)
     test = EvaluationSet(split.images, split.labels, split.class_names)
     protocol, classes = run.suite.evaluation.pgd, len(split.class_names)
     rows = evaluate_model("pgd", model, test, protocol, epsilon=run.threat.epsilon, seed=run.seed)

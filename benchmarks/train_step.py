@@ -27,7 +27,6 @@ from benchmarks.common import (
     Report,
     images_of,
     interleaved,
-    machine,
     matrix_rate,
     multiplications,
     network,
@@ -573,9 +572,7 @@ def run(
     cuda = device.type == "cuda"
     batch, rounds = batch or (128 if cuda else 64), rounds or (20 if cuda else 2)
     stand = prepared(width, batch, data, device, steps=30)
-    report.say(
-        f"## Training step\n\n{machine(cuda=cuda)}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
-    )
+    report.head("Training step", cuda=cuda)
     report.say(f"PreActResNet-18 of width {width}; images: {data or 'digits, enlarged'}.\n")
     right = agreement(exact_stand(stand, device), (EXACT, EXACT, EXACT), report, "One step in float64, width 8")
     right &= agreement(

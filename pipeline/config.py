@@ -243,8 +243,7 @@ class Training(Run):
     def __init__(self, line: RunLine, suite: Suite, method: Method) -> None:
         super().__init__(line, suite, method)
         self.method = method.scaled(suite.epoch_scale)
-        self.start = None if line.start is None else paths.run(line.suite, line.start, line.seed)
-        self.start_key = run_key(line.suite, line.start, line.seed) if line.start else ""
+        self.start = None if line.start is None else (line.suite, line.start, line.seed)
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
 

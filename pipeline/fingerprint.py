@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
+
 PACKAGES = ("pipeline", "stages")
 
 NOT_SCIENCE = frozenset(
@@ -42,6 +44,25 @@ def fingerprint(modules: Iterable[str], settings: Mapping[str, Any], root: Path 
         "code": {name: _tree_hash(_file(name, root)) for name in sorted(closure(modules, root))},
         "settings": dict(settings),
     }
+
+
+def digest(content: bytes) -> str:
+    """What runs and evidence remember of a fingerprint."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def recorded(path: Path) -> str:
+    """The digest of a fingerprint that `stages.fingerprint` wrote.
+
+    Raises:
+        UserError: it is not there.
+    """
+    try:
+        return digest(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no {path}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+        ) from None
 
 
 def closure(modules: Iterable[str], root: Path = Path()) -> set[str]:
@@ -93,4 +114,4 @@ def _tree_hash(path: Path) -> str:
                     and isinstance(line.value.value, str)
                 )
             ]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return digest(ast.dump(tree).encode())

@@ -1,6 +1,5 @@
 """Brings a published network into the study; from there on it is evaluated as if it had been trained here."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,8 @@ from pipeline import paths, provenance
 from pipeline.config import load_study
 from pipeline.console import console, run_stage
 from pipeline.data.canonical import Manifest
-from pipeline.errors import UserError
 from pipeline.files import whole_directory
+from pipeline.fingerprint import recorded
 from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.models import build_model
 from pipeline.models.settings import PublishedNetwork, ZooModel
@@ -39,11 +38,7 @@ def described(architecture: PublishedNetwork, manifest: Manifest, suite: str, na
     Raises:
         UserError: the code has no fingerprint yet.
     """
-    fingerprint = paths.FINGERPRINTS / "adopt" / suite / name
-    if not fingerprint.exists():
-        raise UserError(
-            f"There is no {fingerprint}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
-        )
+    fingerprint = recorded(paths.FINGERPRINTS / "adopt" / suite / name)
     if isinstance(architecture, ZooModel):
         # Where a copy of the weights lies says nothing about the network.
         architecture = architecture.model_copy(update={"path": None})
@@ -56,7 +51,7 @@ def described(architecture: PublishedNetwork, manifest: Manifest, suite: str, na
         architecture=architecture,
         statistics=None,
         settings={"architecture": architecture.model_dump(mode="json")},
-        fingerprint=hashlib.sha256(fingerprint.read_bytes()).hexdigest()[:16],
+        fingerprint=fingerprint,
         data=manifest.digest,
         commit=provenance.commit(),
         versions=provenance.versions(),

@@ -18,6 +18,7 @@ from pipeline.device import choose_device, memory_in_words, name_of
 from pipeline.errors import UserError
 from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
 from pipeline.evidence import Origin, stacked, values_of, write_evidence
+from pipeline.fingerprint import recorded
 from pipeline.training.artifacts import RunRecord
 from pipeline.training.checkpoint import load_weights
 
@@ -92,11 +93,6 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
     Raises:
         UserError: the code has no fingerprint yet.
     """
-    fingerprint = paths.FINGERPRINTS / evaluation / run.suite_name
-    if not fingerprint.exists():
-        raise UserError(
-            f"There is no {fingerprint}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
-        )
     settings = getattr(run.suite.evaluation, evaluation).model_dump(mode="json")
     fields = {
         "suite": run.suite_name,
@@ -107,7 +103,7 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
         "settings": {"epsilon": run.suite.threat.epsilon, **settings},
         "weights_sha256": {name: record.weights[name].sha256 for name in names},
         "data_sha256": data_sha256(run.suite_name, evaluation),
-        "fingerprint": hashlib.sha256(fingerprint.read_bytes()).hexdigest()[:16],
+        "fingerprint": recorded(paths.FINGERPRINTS / evaluation / run.suite_name),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "device": name_of(device),

@@ -1,6 +1,5 @@
 """Writes what every stage depends on besides its files: one small file per stage and suite (or run)."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -11,7 +10,7 @@ from pipeline import paths
 from pipeline.config import Adoption, Study, Suite, Training, load_study
 from pipeline.console import run_stage
 from pipeline.files import whole_directory
-from pipeline.fingerprint import fingerprint
+from pipeline.fingerprint import digest, fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
 from pipeline.papers.figure_rows import SHOWN_SUITES
 
@@ -34,7 +33,7 @@ def contents() -> Iterator[tuple[Path, str]]:
 @cache
 def digests() -> dict[Path, str]:
     """What runs and evidence remember of each fingerprint, for the code and numbers of now."""
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in contents()}
+    return {name: digest(text.encode()) for name, text in contents()}
 
 
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:

@@ -43,7 +43,8 @@ def main(
         beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted(comparisons).items())
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
-    console.print(cost_note(found, study, name_of(choose_device())), markup=False)
+    if missing := cost_note(found, study, name_of(choose_device())):
+        console.print(missing, markup=False)
 
 
 def wanted_evidence(cells: Sequence[PrintedCell], study: Study, instead: Mapping[str, str]) -> list[Wanted]:

@@ -1,6 +1,5 @@
 """Trains one method with one seed on one suite; leaves its weight sets, histories and run.json."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pipeline.data.canonical import Manifest, load_split
 from pipeline.device import choose_device, compiled, memory_in_words, name_of, peak_memory
 from pipeline.errors import UserError
 from pipeline.files import whole_directory
+from pipeline.fingerprint import recorded
 from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.tracking import LiveTracker
 from pipeline.training.artifacts import RunRecord, WeightsRecord
@@ -37,17 +37,8 @@ def main(
     run = load_study().training(suite, method, seed)
     device = choose_device(run.suite.threads)
     record = describe(run, device)
-    # The images of batches reach the device in `train`, in the layout they are gathered from.
-    training = labelled(run, "train", torch.device("cpu"), device)
-    validation = labelled(run, "validation", device, device)
-    settings = TrainingSettings(
-        method=run.method,
-        recipe=run.recipe,
-        threat=run.threat,
-        averaging=run.averaging,
-        num_classes=len(record.class_names),
-        seed=run.seed,
-    )
+    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    settings = settings_of(run, record)
     state = TrainingState.fresh(compiled(initial_model(record, run, device)), settings)
     resume = paths.resume(suite, method, seed)
     identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{seed}"
@@ -70,7 +61,6 @@ def describe(run: Training, device: torch.device) -> RunRecord:
     if run.suite.normalise:
         given = run.suite.statistics
         statistics = {"mean": given.mean, "std": given.std} if given else {"mean": manifest.mean, "std": manifest.std}
-    fingerprint = (paths.FINGERPRINTS / "train" / run.suite_name / run.method_name).read_bytes()
     return RunRecord(
         suite=run.suite_name,
         method=run.method_name,
@@ -80,8 +70,8 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         architecture=run.suite.architecture,
         statistics=statistics,
         settings=run.settings,
-        start_sha256="" if run.start is None else RunRecord.load(run.start).weights["last"].sha256,
-        fingerprint=hashlib.sha256(fingerprint).hexdigest()[:16],
+        start_sha256="" if run.start is None else RunRecord.load(paths.run(*run.start)).weights["last"].sha256,
+        fingerprint=recorded(paths.FINGERPRINTS / "train" / run.suite_name / run.method_name),
         data=manifest.digest,
         commit=provenance.commit(),
         versions=provenance.versions(),
@@ -92,10 +82,22 @@ def describe(run: Training, device: torch.device) -> RunRecord:
     )
 
 
-def labelled(run: Training, split: str, images: torch.device, labels: torch.device) -> LabelledImages:
-    """A split of the run's suite, whole, on the devices given."""
+def settings_of(run: Training, record: RunRecord) -> TrainingSettings:
+    """All that decides the training besides its data and its network."""
+    return TrainingSettings(
+        method=run.method,
+        recipe=run.recipe,
+        threat=run.threat,
+        averaging=run.averaging,
+        num_classes=len(record.class_names),
+        seed=run.seed,
+    )
+
+
+def labelled(run: Training, split: str, device: torch.device) -> LabelledImages:
+    """A split of the run's suite, whole, its labels on the device; `train` puts the images there."""
     loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
-    return LabelledImages(loaded.images.to(images), loaded.labels.to(labels))
+    return LabelledImages(loaded.images, loaded.labels.to(device))
 
 
 def initial_model(record: RunRecord, run: Training, device: torch.device) -> torch.nn.Module:
@@ -106,7 +108,7 @@ def initial_model(record: RunRecord, run: Training, device: torch.device) -> tor
     torch.manual_seed(seeds.derived(run.seed, "init"))
     model = record.network(pretrained=True)
     if run.start is not None:
-        load_weights(paths.weights(run.start, "last"), model)
+        load_weights(paths.weights(paths.run(*run.start), "last"), model)
     return model.to(memory_format=torch.channels_last).to(device)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import paths
-from pipeline.config import Run, Study, Training
+from pipeline.config import Run, Study, Training, run_key
 from pipeline.errors import UserError
 from pipeline.papers.demo_report import demo_methods, demo_tables
 from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
@@ -46,7 +46,7 @@ class Stage(NamedTuple):
         """The run whose weights it starts from; empty where there is none."""
         if self.kind == "finetune":
             assert isinstance(self.run, Training)
-            return self.run.start_key
+            return run_key(*self.run.start) if self.run.start else ""
         return "" if self.kind in _WAVES else self.run.key
 
 

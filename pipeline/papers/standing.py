@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipeline import paths
 from pipeline.config import Run, Study, Training, run_key
 from pipeline.evidence import Origin, read_origin
+from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.papers.needs import Need
 from pipeline.training.artifacts import RECORD, RunRecord
 
@@ -65,7 +66,7 @@ class Standing:
         """Why a (suite, method, weights) has no value or too few seeds, for the weight sets the papers show."""
         found: dict[tuple[str, str, str], str] = {}
         for wanted, reason in self.stale.items():
-            for weights in ("last", "ema", "fawa"):
+            for weights in WEIGHT_SETS:
                 found[wanted.suite, wanted.method, weights] = f"left out as stale: {reason}"
         for wanted in self.used:
             for name, weights in (record.weights if (record := _record(wanted.run)) else {}).items():
@@ -117,8 +118,12 @@ def cost_note(found: Standing, study: Study, device: str) -> str:
         *([_counted(len(found.untrained), "training")] if found.untrained else []),
     ]
     text = f"Not complete. Missing or stale: {', '.join(missing)}."
-    seconds = [_training_seconds(study.run(*run), device) for run in found.untrained]
-    seconds += [_evaluation_seconds(one, device) for one in evaluations]
+    suites = dict.fromkeys(run[0] for run in found.untrained)
+    paces = {suite: _seconds_per_epoch(suite, device) for suite in suites}
+    kinds = {(one.suite, one.stage) for one in evaluations}
+    durations = {kind: _evaluation_seconds(*kind, device) for kind in kinds}
+    seconds = [_training_seconds(study.run(*run), paces[run[0]]) for run in found.untrained]
+    seconds += [durations[one.suite, one.stage] for one in evaluations]
     known = [one for one in seconds if one is not None]
     if not known:
         return f"{text} What they would cost on this device ({device}) is unknown: nothing like them was done here."
@@ -185,10 +190,8 @@ def _with_starts(runs: Sequence[RunKey], study: Study, fingerprints: Mapping[Pat
 
 def _start(run: RunKey, study: Study) -> RunKey | None:
     """The run whose weights this one starts from, if any."""
-    suite, method, seed = run
-    start = study.run(suite, method, seed)
-    line = study.runs[start.key]
-    return None if line.start is None else (suite, line.start, seed)
+    found = study.run(*run)
+    return found.start if isinstance(found, Training) else None
 
 
 def _record(run: RunKey) -> RunRecord | None:
@@ -196,17 +199,21 @@ def _record(run: RunKey) -> RunRecord | None:
     return RunRecord.load(directory) if (directory / RECORD).exists() else None
 
 
-def _training_seconds(run: Run, device: str) -> float | None:
-    """From the suite's trainings done on this device: their mean time of an epoch, times the epochs."""
+def _training_seconds(run: Run, seconds_per_epoch: float | None) -> float | None:
     if not isinstance(run, Training):
         return 0.0
-    records = [RunRecord.load(path.parent) for path in Path("runs", run.suite_name).glob(f"s*/*/{RECORD}")]
+    return None if seconds_per_epoch is None else run.recipe.epochs * seconds_per_epoch
+
+
+def _seconds_per_epoch(suite: str, device: str) -> float | None:
+    """The mean over the suite's trainings done on this device."""
+    records = [RunRecord.load(path.parent) for path in Path("runs", suite).glob(f"s*/*/{RECORD}")]
     paces = [one.seconds / one.epochs for one in records if one.device == device and one.epochs]
-    return run.recipe.epochs * sum(paces) / len(paces) if paces else None
+    return sum(paces) / len(paces) if paces else None
 
 
-def _evaluation_seconds(wanted: Wanted, device: str) -> float | None:
-    """The mean time of the suite's evaluations of the same kind on this device."""
-    files = Path("results", wanted.suite).glob(f"s*/{wanted.stage}/*.parquet")
+def _evaluation_seconds(suite: str, stage: str, device: str) -> float | None:
+    """The mean time of the suite's evaluations of one kind on this device."""
+    files = Path("results", suite).glob(f"s*/{stage}/*.parquet")
     seconds = [origin.seconds for origin in map(read_origin, files) if origin.device == device]
     return sum(seconds) / len(seconds) if seconds else None

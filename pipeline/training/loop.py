@@ -101,14 +101,14 @@ def train(
         state: changed in place; also says which epochs are done.
         settings: the method, its recipe and the seed.
         training: labels on the model's device; the images are put there, once, wherever they are.
-        validation: on the model's device; only probes see it.
+        validation: the same; only probes see it.
         on_batch: called after every batch with its number of images, for progress; must not wait for the device.
 
     Raises:
         FloatingPointError: a loss was not finite; names epoch, batch, radii and learning rate. Nothing of that epoch is kept.
     """
     images = AugmentedImages(training.images, settings.recipe.augmentation, training.labels.device)
-    validation_images = validation.images.to(torch.float32) / 255
+    validation_images = validation.images.to(validation.labels.device).to(torch.float32) / 255
     if settings.method.needs_start_record and not state.history.records:
         state.history = state.history.extended(
             EpochRecord(-1, _probe(state, settings, validation_images, validation.labels, epoch=-1))
