@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import paths
-from pipeline.config import Run, Study, Training, run_key
+from pipeline.config import Study, Training, run_key
 from pipeline.evidence import Origin, read_origin
 from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.papers.needs import Need
@@ -118,11 +118,13 @@ def cost_note(found: Standing, study: Study, device: str) -> str:
         *([_counted(len(found.untrained), "training")] if found.untrained else []),
     ]
     text = f"Not complete. Missing or stale: {', '.join(missing)}."
-    suites = dict.fromkeys(run[0] for run in found.untrained)
+    # What it takes to fetch a published network was not measured, and is nothing beside the rest.
+    trainings = [run for run in (study.run(*key) for key in found.untrained) if isinstance(run, Training)]
+    suites = dict.fromkeys(run.suite_name for run in trainings)
     paces = {suite: _seconds_per_epoch(suite, device) for suite in suites}
     kinds = {(one.suite, one.stage) for one in evaluations}
     durations = {kind: _evaluation_seconds(*kind, device) for kind in kinds}
-    seconds = [_training_seconds(study.run(*run), paces[run[0]]) for run in found.untrained]
+    seconds = [_times(run.recipe.epochs, paces[run.suite_name]) for run in trainings]
     seconds += [durations[one.suite, one.stage] for one in evaluations]
     known = [one for one in seconds if one is not None]
     if not known:
@@ -199,10 +201,8 @@ def _record(run: RunKey) -> RunRecord | None:
     return RunRecord.load(directory) if (directory / RECORD).exists() else None
 
 
-def _training_seconds(run: Run, seconds_per_epoch: float | None) -> float | None:
-    if not isinstance(run, Training):
-        return 0.0
-    return None if seconds_per_epoch is None else run.recipe.epochs * seconds_per_epoch
+def _times(number: int, seconds: float | None) -> float | None:
+    return None if seconds is None else number * seconds
 
 
 def _seconds_per_epoch(suite: str, device: str) -> float | None:

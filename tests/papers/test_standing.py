@@ -117,6 +117,11 @@ def test_the_cost_is_that_of_the_runs_done_here_in_proportion_to_epochs():
     assert "is unknown: nothing like them was done here" in cost_note(found, load_study(), "a GPU")
 
 
+def test_a_published_network_makes_no_cost_known():
+    found = look([Wanted("cifar10", "rice2020", 0, "pgd"), WANTED])
+    assert "is unknown: nothing like them was done here" in cost_note(found, load_study(), DEVICE)
+
+
 def test_what_was_never_timed_is_counted_not_guessed():
     train(seconds=7200.0)
     evaluate()
