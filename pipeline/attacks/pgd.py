@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Images = Float[Tensor, "batch channel height width"]
-Start = Literal["uniform", "gauss", "zero"]
+Start = Literal["uniform", "gauss", "boxed_gauss", "zero"]
 BatchNormMode = Literal["train", "eval"]
 
 
@@ -28,17 +28,21 @@ Observer = Callable[[int, Images, Int[Tensor, " batch"]], None]
 def initial_perturbation(
     kind: Start, images: Images, epsilon: Float[Tensor, " batch"], generator: torch.Generator | None
 ) -> Images:
-    """Where an attack starts, as a perturbation (spec 1.2).
+    """Where an attack starts, as a perturbation.
 
-    `uniform`: each coordinate U(-epsilon, +epsilon); `gauss`: 0.001 * N(0, 1), not clipped to the radius; `zero`.
+    `uniform`: each coordinate U(-epsilon, +epsilon), projected on the box [0, 1] as all public code does; `gauss`:
+    0.001 * N(0, 1), clipped neither to the radius nor to the box, so that the first forward sees values outside [0, 1]
+    (CFA, TRADES, FRL, WAT, DAFA); `boxed_gauss`: the same, projected on the box (BAT); `zero`.
     """
     if kind == "zero":
         return torch.zeros_like(images)
     # The memory format of the images is kept: noise laid out otherwise would make the first convolution copy its input.
     noise = torch.empty_like(images)
-    if kind == "gauss":
-        return noise.normal_(generator=generator).mul_(0.001)
-    return noise.uniform_(-1, 1, generator=generator).mul_(epsilon.view(-1, 1, 1, 1))
+    if kind == "uniform":
+        noise.uniform_(-1, 1, generator=generator).mul_(epsilon.view(-1, 1, 1, 1))
+    else:
+        noise.normal_(generator=generator).mul_(0.001)
+    return noise if kind == "gauss" else torch.clamp(noise, -images, 1 - images)
 
 
 def pgd(
@@ -59,8 +63,8 @@ def pgd(
 
         delta[t+1] = box(clip(delta[t] + direction * step_size * sign(grad loss(f(x + delta[t]))), +-epsilon))
 
-    Madry et al. 2018, Sec. 2.1; the order of operations is the spec's (1.2): the check of the prediction comes before each
-    step, the last iterate is never checked, the start is projected on the box only.
+    Madry et al. 2018, Sec. 2.1. The check of the prediction comes before each step; the last iterate is never checked. The
+    start is taken as it is; every step ends inside.
 
     Args:
         model: images in [0, 1] to logits `batch class`. Its parameters should be frozen (`attacking`).
@@ -81,7 +85,7 @@ def pgd(
     step = direction * step_size.view(-1, 1, 1, 1)
     # Both intervals hold 0, so one clamp to their intersection is clipping to the radius, then to the box.
     lower, upper = torch.maximum(-radius, -images), torch.minimum(radius, 1 - images)
-    delta = torch.clamp(start, -images, 1 - images)
+    delta = start
     for number in range(num_steps):
         adversarial = (images + delta).requires_grad_()
         with torch.enable_grad():

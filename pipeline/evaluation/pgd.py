@@ -73,7 +73,7 @@ def first_breaking(
     predictions = labels.expand(len(checkpoints(settings)), -1)
     radii = images.new_full((len(images),), epsilon)
     for stream in streams:
-        start = initial_perturbation("uniform", torch.empty(images.shape), radii.cpu(), stream).to(images)
+        start = initial_perturbation("uniform", images.cpu(), radii.cpu(), stream).to(images)
         attempt = predictions_along(model, images, labels, settings, radii, start, watcher)
         predictions = torch.where(predictions == labels, attempt, predictions)
     return predictions

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from pipeline.attacks.pgd import Images
 from pipeline.methods.fat import OriginalBudget, Success
+from pipeline.methods.forwards import forward_each
 from pipeline.methods.losses import Logits, cross_entropy, divergence
 from pipeline.methods.parts import Batch, Objective, Terms, Trace
 from pipeline.methods.trades import divergence_ascent
+from pipeline.training.recipe import CleanPass
 
 
 class BoundaryObserver:
@@ -74,7 +76,7 @@ class BalanceAdversarialTraining(Objective):
 
     has_clean_term: ClassVar[bool] = True
     accepts_targets: ClassVar[bool] = False
-    clean_pass: ClassVar[Literal["after_step", "none"]] = "none"
+    clean_pass: ClassVar[CleanPass] = "none"
 
     @property
     def coefficients(self) -> tuple[float, float]:
@@ -88,7 +90,7 @@ class BalanceAdversarialTraining(Objective):
             _, adversarial = self._trajectory(model, batch)
         attacked = None
         if self.fits == "trades" or "attacked" in self.uniform_on:
-            attacked = divergence_ascent(model, batch, self.attack_bn or "eval")
+            attacked = divergence_ascent(model, batch, self.attack_bn or "eval", start="boxed_gauss")
         return Trace(adversarial, last_clean=last_clean, attacked=attacked)
 
     def _trajectory(self, model: nn.Module, batch: Batch) -> tuple[Images, Images]:
@@ -97,6 +99,7 @@ class BalanceAdversarialTraining(Objective):
             model,
             batch,
             self.attack_bn or "eval",
+            start="boxed_gauss",
             observer=observer,
             stopping=OriginalBudget(Success(batch, "misclassified"), self.overshoot),
         )
@@ -105,15 +108,17 @@ class BalanceAdversarialTraining(Objective):
         return torch.where(observer.crossed.view(-1, 1, 1, 1), observer.last_clean, adversarial), adversarial
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
-        """CE(x_c, y), KL(p(x) || p(x_a)) and the uniform terms; each point that a term needs has one forward."""
+        """CE(x_c, y), KL(p(x) || p(x_a)) and the uniform terms; each point that a term needs has one forward, x the last."""
         points = {"last_clean": trace.last_clean, "first_wrong": trace.adversarial, "attacked": trace.attacked}
         fitted = ("last_clean", "first_wrong") if self.fits == "boundary" else ("attacked",)
-        clean, logits = model(batch.images), {}
-        for name, images in points.items():
-            if name in fitted or name in self.uniform_on:
-                assert images is not None
-                logits[name] = model(images)
-        robust = logits[fitted[-1]]
+        inputs = {
+            name: images
+            for name, images in points.items()
+            if images is not None and (name in fitted or name in self.uniform_on)
+        }
+        inputs["clean"] = batch.images
+        logits = forward_each(model, inputs, tuple(inputs))
+        clean, robust = logits["clean"], logits[fitted[-1]]
         uniform = [self.to_uniform(logits[name]) for name in self.uniform_on]
         return Terms(
             clean=cross_entropy(logits["last_clean"] if self.fits == "boundary" else clean, batch.labels),

@@ -12,16 +12,17 @@ from pipeline.methods.history import ClassHistory
 from pipeline.methods.parts import (
     ClassCoefficients,
     ClassWeights,
+    Controller,
     Margin,
     Objective,
     Threat,
     Vector,
     begins_too_late,
 )
-from pipeline.settings import Real, Settings
+from pipeline.settings import Real
 
 
-class ClassDistance(Settings):
+class ClassDistance(Controller):
     r"""Distance-aware training (DAFA) moves loss weight and radius from easy classes to hard classes similar to them.
 
     Row $S_{k,\cdot}$ is the mean of $p(x')$ over the training images of class $k$ in the epoch before `begin_epoch`. The

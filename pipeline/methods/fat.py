@@ -1,17 +1,19 @@
 """FAT: stop the attack soon after it succeeds, so that training images stay learnable (Zhang et al. 2020; spec 3.4)."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Int
 from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
-from pipeline.attacks.pgd import StoppingRule
+from pipeline.attacks.pgd import BatchNormMode, StoppingRule
+from pipeline.methods.forwards import forward_each
 from pipeline.methods.losses import cross_entropy
 from pipeline.methods.madry import AdversarialTraining
-from pipeline.methods.parts import Batch, Trace, ascend
+from pipeline.methods.parts import Batch, Terms, Trace, ascend
 from pipeline.settings import Settings
+from pipeline.training.recipe import CleanPass
 
 
 class CfaBudget:
@@ -25,14 +27,20 @@ class CfaBudget:
     def __init__(self, missed: "Success", tau: int) -> None:
         self.missed, self.tau = missed, tau
         self.left: Tensor | None = None
+        self.active: Tensor | None = None
 
     def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """Which images step: those with budget, correct or not."""
         if self.left is None:
             self.left = torch.full_like(predictions, self.tau)
-        active = self.left > 0
-        self.left = self.left - (active & self.missed(predictions)).to(self.left.dtype)
-        return active
+        self.active = self.left > 0
+        self.left = self.left - (self.active & self.missed(predictions)).to(self.left.dtype)
+        return self.active
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the attack ended because no image was left to step; waits for the device."""
+        return self.active is not None and not bool(self.active.any())
 
 
 class OriginalBudget:
@@ -103,6 +111,8 @@ class FriendlyAdversarialTraining(AdversarialTraining):
     tau_schedule: tuple[TauFrom, ...] = ()
     stop_on: Literal["misclassified", "target_hit"] = "misclassified"
 
+    targeted_clean_pass: ClassVar[CleanPass] = "after_step"
+
     def scaled(self, scale: float) -> "FriendlyAdversarialTraining":
         """The epochs of `tau_schedule` multiplied."""
         schedule = tuple(TauFrom(at=entry.at * scale, tau=entry.tau) for entry in self.tau_schedule)
@@ -130,8 +140,9 @@ class FriendlyAdversarialTraining(AdversarialTraining):
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD with early stopping from a uniform start."""
-        original = self.variant == "original"
-        rules: dict[str, Any] = {"stopping": self.stopping(batch)}
+        original, rule = self.variant == "original", self.stopping(batch)
+        batch_norm: BatchNormMode = self.attack_bn or ("eval" if original else "train")
+        rules: dict[str, Any] = {"stopping": rule}
         if original:
             rules["jitter"] = lambda images: 0.001 * torch.empty_like(images).normal_(generator=batch.generator)
         aim = batch.labels if batch.targets is None else batch.targets
@@ -140,8 +151,16 @@ class FriendlyAdversarialTraining(AdversarialTraining):
             batch,
             loss=lambda logits: cross_entropy(logits, aim),
             start="uniform",
-            batch_norm=self.attack_bn or ("eval" if original else "train"),
+            batch_norm=batch_norm,
             direction=1 if batch.targets is None else -1,
             **rules,
         )
-        return Trace(adversarial)
+        # CFA's loop checks the iterate after its last step too; where all steps were made that is x' itself.
+        last_checked = isinstance(rule, CfaBudget) and batch_norm == "train" and not rule.ended_early
+        return Trace(adversarial, last_checked=last_checked)
+
+    def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
+        """CE(x', y); the running statistics are those after the last check as well."""
+        order = ("attacked", "attacked") if trace.last_checked else ("attacked",)
+        logits = forward_each(model, {"attacked": trace.adversarial}, order)["attacked"]
+        return Terms(clean=None, robust=cross_entropy(logits, batch.labels), logits=logits)

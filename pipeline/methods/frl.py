@@ -8,8 +8,8 @@ from pydantic import NonNegativeInt
 from torch import Tensor
 
 from pipeline.methods.history import ClassHistory
-from pipeline.methods.parts import ClassCoefficients, ClassWeights, Margin, Objective, Threat, Vector
-from pipeline.settings import Real, Settings
+from pipeline.methods.parts import ClassCoefficients, ClassWeights, Controller, Margin, Objective, Threat, Vector
+from pipeline.settings import Real
 
 PerClass = Float[Tensor, " class"]
 
@@ -22,7 +22,7 @@ class Multipliers(NamedTuple):
     radius: PerClass
 
 
-class FrlController(Settings):
+class FrlController(Controller):
     r"""Fair robust learning (FRL) favours classes whose error exceeds the average by more than a tolerance.
 
     Before each epoch the clean error $s_k$ and the boundary error $b_k$ (robust minus clean error under PGD-20) of every class

@@ -1,6 +1,6 @@
 """GAIRAT: images that few attack steps can break get more weight (Zhang et al. 2021; spec 3.12)."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.methods.losses import cross_entropy
 from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend, begins_too_late
 from pipeline.settings import Real
+from pipeline.training.recipe import CleanPass
 
 
 class CorrectChecks:
@@ -47,7 +48,7 @@ class Gairat(Objective):
     start_epoch: NonNegativeInt = 59
 
     accepts_targets: ClassVar[bool] = False
-    clean_pass: ClassVar[Literal["after_step", "none"]] = "none"
+    clean_pass: ClassVar[CleanPass] = "none"
 
     def scaled(self, scale: float) -> "Gairat":
         """`start_epoch` multiplied."""

@@ -1,12 +1,13 @@
 """Clean training, and adversarial training on the worst point of the ball (Madry et al. 2018; spec 3.1, 3.2)."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import nn
 
 from pipeline.attacks.pgd import BatchNormMode
 from pipeline.methods.losses import cross_entropy
 from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
+from pipeline.training.recipe import CleanPass
 
 
 class CleanObjective(Objective):
@@ -19,7 +20,7 @@ class CleanObjective(Objective):
     has_clean_term: ClassVar[bool] = True
     has_robust_term: ClassVar[bool] = False
     accepts_targets: ClassVar[bool] = False
-    clean_pass: ClassVar[Literal["after_step", "none"]] = "none"
+    clean_pass: ClassVar[CleanPass] = "none"
 
     @property
     def coefficients(self) -> tuple[float, float]:
@@ -48,6 +49,8 @@ class AdversarialTraining(Objective):
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083 (spec 3.2).
     """
+
+    targeted_clean_pass: ClassVar[CleanPass] = "before_and_after"
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD from a uniform start; batch norm in train mode unless `attack_bn` says otherwise."""

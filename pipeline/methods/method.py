@@ -9,6 +9,7 @@ from pipeline.methods.catalogue import CATALOGUE, build_part
 from pipeline.methods.parts import (
     ClassWeights,
     ConstantMargin,
+    Controller,
     EqualWeights,
     Margin,
     Objective,
@@ -17,7 +18,7 @@ from pipeline.methods.parts import (
     Untargeted,
 )
 from pipeline.settings import Settings, merged
-from pipeline.training.recipe import Recipe
+from pipeline.training.recipe import CleanPass, Recipe
 
 
 class Presentation(Settings):
@@ -34,6 +35,26 @@ class Presentation(Settings):
     short: str = ""
     group: str = ""
     ours: bool = False
+
+
+def _sharing(weights: ClassWeights, margin: Margin | None) -> ClassWeights:
+    """The class weights with the numbers of the controller that the margin belongs to as well, if they have one in common.
+
+    Raises:
+        ValueError: the weights state another number than the margin.
+    """
+    for controller in (base for base in type(weights).__bases__ if issubclass(base, Controller)):
+        if isinstance(margin, controller):
+            for name in weights.model_fields_set & set(controller.model_fields):
+                stated, there = getattr(weights, name), getattr(margin, name)
+                if stated != there:
+                    raise ValueError(
+                        f"{name} is {stated:g} here and {there:g} in margin, but both parts carry out one policy "
+                        f"({controller.__name__}); state it once, in margin"
+                    )
+            shared = {name: getattr(margin, name) for name in controller.model_fields}
+            weights = weights.model_copy(update=shared)
+    return weights
 
 
 class Method(Presentation):
@@ -56,7 +77,8 @@ class Method(Presentation):
     @field_validator(*CATALOGUE, mode="before")
     @classmethod
     def _part(cls, settings: Any, info: Any) -> Any:
-        return build_part(info.field_name, settings)
+        part, margin = build_part(info.field_name, settings), info.data.get("margin")
+        return _sharing(part, margin) if info.field_name == "class_weights" else part
 
     @field_validator("recipe")
     @classmethod
@@ -110,6 +132,11 @@ class Method(Presentation):
     def scaled(self, scale: float) -> "Method":
         """The method with the epochs of all its parts multiplied."""
         return self.model_copy(update={slot: getattr(self, slot).scaled(scale) for slot in CATALOGUE})
+
+    @property
+    def clean_pass(self) -> CleanPass:
+        """Where public code has forwards on the clean batch, unless the recipe says otherwise."""
+        return self.objective.targeted_clean_pass if self.targets.targeted else self.objective.clean_pass
 
     def threat(self, suite: Threat) -> Threat:
         """The training threat: the suite's, with the objective's own step size and number of steps if it has them."""

@@ -19,6 +19,7 @@ from pipeline.attacks.pgd import BatchNormMode, Images, Start, attacking, initia
 from pipeline.methods.catalogue import kind_of
 from pipeline.methods.history import ClassHistory
 from pipeline.settings import PixelDistance, Settings
+from pipeline.training.recipe import CleanPass
 
 Vector = Float[Tensor, " batch"]
 
@@ -53,6 +54,13 @@ class Part(Settings, ABC):
     def cautions(self, epochs: int) -> list[str]:
         """What a training of that many epochs would do that its user hardly wants, a sentence each."""
         return []
+
+
+class Controller(Settings):
+    """The numbers of a policy that two parts of one method carry out, such as FRL's margin and class weights.
+
+    They are stated once, with the margin; the class weights of the same method take them from there.
+    """
 
 
 def begins_too_late(kind: str, begin_epoch: int, epochs: int) -> list[str]:
@@ -99,12 +107,21 @@ class Threat:
 
 @dataclass(frozen=True)
 class Trace:
-    """What an attack leaves behind for the loss: the adversarial images, and for some objectives more of its path."""
+    """What an attack leaves behind for the loss: the adversarial images, and for some objectives more of its path.
+
+    Attributes:
+        adversarial: x'; of BAT the first wrong iterate.
+        last_clean: BAT's last iterate before the first wrong one.
+        attacked: the end of a TRADES attack that did not stop, for BAT's ablation.
+        correct_checks: GAIRAT's kappa.
+        last_checked: whether public code would have checked x' itself once more, in train mode (FAT as in CFA).
+    """
 
     adversarial: Images
     last_clean: Images | None = None
     attacked: Images | None = None
     correct_checks: Int[Tensor, " batch"] | None = None
+    last_checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,8 @@ class Objective(Part):
         attack_bn: batch-norm mode inside the attack; None is the published mode of the objective (spec 1.3).
         step_size: replaces the suite's training step size.
         num_steps: replaces the suite's number of training attack steps.
+
+    `clean_pass` is the default of `Recipe.clean_pass`, with targets `targeted_clean_pass`.
     """
 
     attack_bn: BatchNormMode | None = None
@@ -140,7 +159,8 @@ class Objective(Part):
     has_clean_term: ClassVar[bool] = False
     has_robust_term: ClassVar[bool] = True
     accepts_targets: ClassVar[bool] = True
-    clean_pass: ClassVar[Literal["after_step", "none"]] = "after_step"
+    clean_pass: ClassVar[CleanPass] = "after_step"
+    targeted_clean_pass: ClassVar[CleanPass] = "after_step"
 
     @property
     def coefficients(self) -> tuple[float, float]:

@@ -3,10 +3,11 @@
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, field_validator
 from torch import nn
 
-from pipeline.attacks.pgd import BatchNormMode, attacking
+from pipeline.attacks.pgd import BatchNormMode, Start, attacking
+from pipeline.methods.forwards import forward_each
 from pipeline.methods.losses import cross_entropy, divergence
 from pipeline.methods.parts import Batch, Objective, Terms, Trace, ascend
 
@@ -32,13 +33,27 @@ class Trades(Objective):
             7 times smaller against the same weight decay.
         targeted_inner: with a target y_t, `ce` descends CE(x', y_t) (FAIR-TAT, Algorithm 1), `kl_untargeted` ignores y_t as
             the only driver whose call fits does (spec 3.13, A7).
+        forwards: the train-mode forwards of one update, in order. They decide the running batch-norm statistics: x, x', x in
+            the code of TRADES, CFA and FRL, x', x in that of WAT and DAFA. The forward that repeats x is not made; its
+            effect is.
     """
 
     beta: NonNegativeFloat = 6.0
     normalise: bool = True
     targeted_inner: Literal["ce", "kl_untargeted"] = "ce"
+    forwards: tuple[Literal["clean", "attacked"], ...] = ("clean", "attacked", "clean")
 
     has_clean_term: ClassVar[bool] = True
+
+    @field_validator("forwards")
+    @classmethod
+    def _both_terms_have_logits(cls, forwards: tuple[str, ...]) -> tuple[str, ...]:
+        if set(forwards) != {"clean", "attacked"}:
+            raise ValueError(
+                f"[{', '.join(forwards)}] leaves one term without logits; name clean and attacked, each at least once, as "
+                "in [attacked, clean]"
+            )
+        return forwards
 
     @property
     def coefficients(self) -> tuple[float, float]:
@@ -65,15 +80,18 @@ class Trades(Objective):
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
         """CE(x, y) and KL(p(x) || p(x')): one forward of x serves both terms."""
-        clean, logits = model(batch.images), model(trace.adversarial)
-        return Terms(clean=cross_entropy(clean, batch.labels), robust=divergence(clean, logits), logits=logits)
+        logits = forward_each(model, {"clean": batch.images, "attacked": trace.adversarial}, self.forwards)
+        clean, attacked = logits["clean"], logits["attacked"]
+        return Terms(clean=cross_entropy(clean, batch.labels), robust=divergence(clean, attacked), logits=attacked)
 
 
-def divergence_ascent(model: nn.Module, batch: Batch, batch_norm: BatchNormMode, **rules: Any) -> torch.Tensor:
+def divergence_ascent(
+    model: nn.Module, batch: Batch, batch_norm: BatchNormMode, *, start: Start = "gauss", **rules: Any
+) -> torch.Tensor:
     """The TRADES attack: ascends KL(p(x) || p(x')) with p(x) held constant. `rules` go to the loop (observer, stopping)."""
     with torch.no_grad(), attacking(model, batch_norm):
         clean = model(batch.images)
     # Start from noise: at the image itself the divergence has zero gradient.
     return ascend(
-        model, batch, loss=lambda logits: divergence(clean, logits), start="gauss", batch_norm=batch_norm, **rules
+        model, batch, loss=lambda logits: divergence(clean, logits), start=start, batch_norm=batch_norm, **rules
     )

@@ -157,9 +157,13 @@ def _train_epoch(
     for group in state.optimizer.param_groups:
         group["lr"] = recipe.learning_rate_at(epoch)
     state.model.train()
-    clean_pass = (recipe.clean_pass or settings.method.objective.clean_pass) == "after_step"
     step = MinimaxStep(
-        state.model, state.optimizer, settings.method, threat, clean_pass=clean_pass, precision=recipe.precision
+        state.model,
+        state.optimizer,
+        settings.method,
+        threat,
+        clean_pass=recipe.clean_pass or settings.method.clean_pass,
+        precision=recipe.precision,
     )
     tally = EpochTally(settings.num_classes, len(order), device, soft="train.soft" in settings.method.needs)
     with multiplying(recipe.precision):

@@ -11,7 +11,7 @@ from pipeline.methods.method import Method
 from pipeline.methods.parts import Batch, ClassCoefficients, Threat
 from pipeline.methods.sampling import draw
 from pipeline.training.precision import attacked
-from pipeline.training.recipe import Precision
+from pipeline.training.recipe import CleanPass, Precision
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class MinimaxStep:
         optimizer: over the model's parameters.
         method: the composition of parts.
         threat: radius, step size and number of steps of the training attack.
-        clean_pass: whether a train-mode forward on the clean batch follows the step (spec 1.3).
+        clean_pass: train-mode forwards on the clean batch after the step, or before and after it; see `Recipe.clean_pass`.
         precision: of the attack's passes, see `Recipe.precision`.
     """
 
@@ -87,7 +87,7 @@ class MinimaxStep:
         method: Method,
         threat: Threat,
         *,
-        clean_pass: bool,
+        clean_pass: CleanPass,
         precision: Precision = "tf32",
     ) -> None:
         self.model, self.optimizer, self.method, self.threat = model, optimizer, method, threat
@@ -121,12 +121,15 @@ class MinimaxStep:
         trace = objective.attack(self.attacked, batch)
         terms = objective.terms(model, batch, trace)
         loss = policy.coefficients.combine(terms, labels)
+        if self.clean_pass == "before_and_after":
+            with torch.no_grad():
+                model(images)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         tally.losses[number] = loss.detach()
         tally.count(tally.robust if objective.has_robust_term else tally.clean, labels, terms.logits)
         tally.count_soft(labels, terms.logits)
-        if self.clean_pass:
+        if self.clean_pass != "none":
             with torch.no_grad():
                 tally.count(tally.clean, labels, model(images))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.attacks.pgd import attacking, initial_perturbation, pgd
+from pipeline.attacks.pgd import Start, attacking, initial_perturbation, pgd
 from pipeline.methods.losses import cross_entropy
 from tests.toys import UNIT, IdentityModel, pixels
 
@@ -130,17 +130,43 @@ def test_a_step_beyond_radius_and_box_is_projected_on_their_intersection() -> No
     assert delta[0, 0].item() == pytest.approx(-0.02, abs=1e-12)
 
 
-def test_the_start_is_projected_on_the_box_but_not_on_the_radius() -> None:
-    """Spec 1.2: gauss noise may leave the radius until the first step."""
-    image = pixels(0.02, 0.5, 0.5)
-    delta = run(IdentityModel(), image, [0], radius=1, start=pixels(-0.05, 0.1, 0), num_steps=0) * UNIT
-    torch.testing.assert_close(delta, torch.tensor([[-0.02, 0.1, 0]], dtype=torch.float64))
+def test_a_step_from_outside_ends_in_the_ball_and_the_box() -> None:
+    """AF-08."""
+    delta = run(IdentityModel(), pixels(0.02, 0.5, 0.5), [0], radius=0.03 / UNIT, start=pixels(-0.05, 0.1, 0), num_steps=1)
+    torch.testing.assert_close(delta[0, :2] * UNIT, torch.tensor([-0.02, 0.03], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside"), [("uniform", True), ("boxed_gauss", True), ("gauss", False), ("zero", True)]
+)
+def test_every_start_but_gauss_is_projected_on_the_box(kind: Start, inside: bool) -> None:
+    images = torch.tensor([0.0, 1.0]).repeat_interleave(200).view(2, 2, 10, 10)
+    start = images + initial_perturbation(kind, images, torch.full((2,), 0.1), torch.Generator().manual_seed(0))
+    assert (start.min() >= 0 and start.max() <= 1) == inside
+    if "gauss" in kind:
+        assert (start - images).abs().max() > 1e-3, "the radius does not bound gauss noise"
+
+
+def test_the_first_forward_sees_the_start_as_it_is() -> None:
+    seen: list[Tensor] = []
+    image = pixels(0.0, 0.5, 0.5)
+    pgd(
+        IdentityModel(),
+        image,
+        loss=lambda logits: logits[:, 0],
+        epsilon=torch.full((1,), 0.1, dtype=torch.float64),
+        step_size=torch.full((1,), 0.05, dtype=torch.float64),
+        num_steps=1,
+        start=pixels(-0.002, 0, 0),
+        observer=lambda number, iterate, predictions: seen.append(iterate),
+    )
+    assert seen[0].flatten().tolist() == [-0.002, 0.5, 0.5]
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     radii=st.lists(st.floats(0, 0.5), min_size=4, max_size=4),
-    kind=st.sampled_from(["uniform", "gauss", "zero"]),
+    kind=st.sampled_from(["uniform", "gauss", "boxed_gauss", "zero"]),
     seed=st.integers(0, 2**31),
 )
 def test_the_result_lies_in_the_ball_and_the_box(radii: list[float], kind: str, seed: int) -> None:

@@ -67,12 +67,17 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "no_regret": [{}, {"eta": 5}],
 }  # fmt: skip
 """Settings of each kind to draw from; its defaults where it is not named."""
+SHARING = {("frl_remargin", "frl_reweight"), ("distance", "distance")}
+"""Margins and class weights that carry out one policy together."""
 
 
 @st.composite
 def compositions(draw: st.DrawFn) -> dict[str, Any]:
     parts = draw(st.sampled_from(VALID))
-    return {slot: {"kind": kind, **draw(st.sampled_from(SETTINGS.get(kind, [{}])))} for slot, kind in parts.items()}
+    drawn = {slot: {"kind": kind, **draw(st.sampled_from(SETTINGS.get(kind, [{}])))} for slot, kind in parts.items()}
+    if (parts["margin"], parts["class_weights"]) in SHARING:
+        drawn["class_weights"] = {"kind": parts["class_weights"]}  # its numbers are stated with the margin
+    return drawn
 
 
 @contextmanager
@@ -135,3 +140,29 @@ def test_every_method_of_params_yaml_learns(name: str) -> None:
     parts = {slot: getattr(method, slot) for slot in CATALOGUE}
     losses = [report["train_loss"] for report in trained(tiny_settings(parts, epochs=6)).reports]
     assert losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("margin", "weights", "name", "text"),
+    [
+        ({"kind": "frl_remargin", "tau0": 0.05}, {"kind": "frl_reweight", "tau0": 0.1}, "tau0", "is 0.1 here and 0.05 in margin"),
+        ({"kind": "frl_remargin"}, {"kind": "frl_reweight", "limit": 0.4}, "limit", "is 0.4 here and 0.5 in margin"),
+        ({"kind": "distance", "lam": 1.5}, {"kind": "distance", "lam": 1.0}, "lam", "is 1 here and 1.5 in margin"),
+    ],
+)  # fmt: skip
+def test_two_parts_of_one_policy_are_refused_where_their_numbers_disagree(
+    margin: dict[str, Any], weights: dict[str, Any], name: str, text: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"{name} {text}.*state it once, in margin"):
+        Method.model_validate({"label": "test", "objective": "trades", "margin": margin, "class_weights": weights})
+
+
+def test_class_weights_take_the_numbers_of_their_policy_from_the_margin() -> None:
+    numbers = {"limit": 0.4, "rate1": 0.1, "rate2": 0.3, "tau0": 0.02, "tau1": 0.03, "halve_at": 7}
+    parts = {"objective": "trades", "margin": {"kind": "frl_remargin", **numbers}, "class_weights": "frl_reweight"}
+    weights = Method.model_validate({"label": "test", **parts}).class_weights
+    assert weights.model_dump(exclude={"kind"}) == numbers
+    alone = Method.model_validate({"label": "test", **parts, "margin": "constant"}).class_weights
+    assert alone.model_dump(exclude={"kind"}) != numbers
+    same = Method.model_validate({"label": "test", **parts, "class_weights": {"kind": "frl_reweight", "tau0": 0.02}})
+    assert same.class_weights == weights

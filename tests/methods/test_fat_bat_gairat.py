@@ -14,6 +14,7 @@ from pipeline.methods.history import ClassHistory
 from pipeline.methods.losses import cross_entropy
 from pipeline.methods.madry import AdversarialTraining
 from pipeline.methods.parts import Batch, EqualWeights, Trace
+from tests.toys import IdentityModel, pixels
 
 STEP = 0.01
 SEQUENCES = {
@@ -196,7 +197,7 @@ class GivenLogits(nn.Module):
 
 def bat_loss(**settings: Any) -> tuple[Tensor, GivenLogits]:
     objective = BalanceAdversarialTraining(**settings)
-    model = GivenLogits([2, 0.5, -1], [2, 0, -1], [1, 1, 0])
+    model = GivenLogits([2, 0, -1], [1, 1, 0], [2, 0.5, -1])  # xc, xa, x
     image = torch.zeros(1, 1, 1, 1)
     terms = objective.terms(model, batch(1), Trace(image, last_clean=image))
     weights = EqualWeights().coefficients(ClassHistory(3), objective)
@@ -225,3 +226,17 @@ def test_the_uniform_terms_have_the_gradient_of_finite_differences() -> None:
         assert torch.autograd.gradcheck(
             BalanceAdversarialTraining.model_validate({"uniform_kl": form}).to_uniform, logits
         )
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_cfa_looks_at_the_images_once_more_unless_its_attack_ended_because_none_was_left(wrong: bool) -> None:
+    """Every image is wrong at the first check and has one step: the attack ends at the second. Or all steps are made."""
+    objective = FriendlyAdversarialTraining(variant="cfa", tau=1)
+    labels = torch.tensor([2 if wrong else 0] * 2)
+    images = pixels(0.9, 0.4, 0.1).repeat(2, 1, 1, 1)
+    radius = torch.full((2,), 0.01, dtype=torch.float64)
+    batch = Batch(images, labels, None, radius, radius / 4, 4, torch.Generator().manual_seed(0), epoch=0)
+    model = IdentityModel().train()
+    assert objective.attack(model, batch).last_checked is not wrong
+    in_eval_mode = objective.model_copy(update={"attack_bn": "eval"})
+    assert in_eval_mode.attack(model, batch).last_checked is False

@@ -26,7 +26,7 @@ ATTACKS: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "fat"}, "uniform", "train"),
     ({"kind": "fat", "variant": "original", "tau": 1}, "uniform", "eval"),
     ({"kind": "trades"}, "gauss", "eval"),
-    ({"kind": "bat"}, "gauss", "eval"),
+    ({"kind": "bat"}, "boxed_gauss", "eval"),
     ({"kind": "gairat"}, "uniform", "eval"),
 ]
 
@@ -52,17 +52,19 @@ def test_an_attack_has_its_published_start_and_batch_norm_mode(
     assert set(starts) == {start}
 
 
-def test_a_clean_pass_follows_the_step_of_at_trades_fat_and_fair_tat_only() -> None:
-    """Spec 1.3."""
-    passes = {name for name in PARTS if clean_pass(name) == "after_step"}
-    assert passes == {
-        "at_constant", "at", "trades", "trades_cfa", "fat",
-        "fair_tat_uniform_constant", "fair_tat_uniform", "fair_tat_constant", "fair_tat", "fair_tat_trades", "fair_tat_fat",
+def test_a_clean_pass_follows_the_step_of_at_trades_fat_and_fair_tat_and_precedes_it_in_fair_tat_on_at_only() -> None:
+    passes = {when: {name for name in PARTS if clean_pass(name) == when} for when in ("after_step", "before_and_after")}
+    assert passes["before_and_after"] == {
+        "fair_tat_uniform_constant", "fair_tat_uniform", "fair_tat_constant", "fair_tat", "xcit_fair_tat",
+    }  # fmt: skip
+    assert passes["after_step"] == {
+        "at_constant", "at", "trades", "trades_cfa", "fat", "xcit_at",
+        "fair_tat_constant_one_pass", "fair_tat_one_pass", "fair_tat_trades", "fair_tat_fat",
     }  # fmt: skip
 
 
 def clean_pass(name: str) -> str:
-    return merged(Recipe(), METHODS[name].recipe).clean_pass or METHODS[name].objective.clean_pass
+    return merged(Recipe(), METHODS[name].recipe).clean_pass or METHODS[name].clean_pass
 
 
 RECIPES: dict[str, tuple[int, float, dict[int, float]]] = {
@@ -77,8 +79,16 @@ RECIPES: dict[str, tuple[int, float, dict[int, float]]] = {
     "bat": (200, 2e-4, {73: 0.1, 74: 0.01, 89: 0.001, 99: 0.0001, 199: 0.0001}),
     "wat": (100, 2e-4, {73: 0.1, 74: 0.01, 89: 0.001, 99: 0.0001}),
     "dafa": (110, 5e-4, {98: 0.1, 99: 0.01, 104: 0.001}),
-    "gairat": (100, 2e-4, {29: 0.1, 30: 0.01, 60: 0.001}),
+    "gairat": (100, 2e-4, {28: 0.1, 29: 0.01, 58: 0.01, 59: 0.001}),
+    **dict.fromkeys(
+        ("pgd_at", "trades_original_1", "trades_original_6", "fat_bat"),
+        (200, 2e-4, {73: 0.1, 74: 0.01, 89: 0.001, 99: 0.0001, 199: 0.0001}),
+    ),
+    **dict.fromkeys(("frl_005", "frl_007"), (40, 5e-4, {0: 0.001, 39: 0.001})),
 }
+REFLECTED = {"clean", "at", "fair_tat", "trades", "fat", "frl", "frl_reweight"}
+"""The crops of CFA and FAIR-TAT; the scripts of all others pad with zeros."""
+
 """Spec 3: epochs, weight decay, and learning rates by epoch."""
 
 
@@ -88,7 +98,7 @@ def test_a_recipe_has_the_published_numbers(name: str) -> None:
     recipe = merged(Recipe(), METHODS[name].recipe)
     assert (recipe.epochs, recipe.weight_decay, recipe.batch_size) == (epochs, weight_decay, 128)
     assert {epoch: recipe.learning_rate_at(epoch) for epoch in rates} == pytest.approx(rates)
-    assert recipe.augmentation.padding == ("zero" if name in ("bat", "dafa") else "reflect")
+    assert recipe.augmentation.padding == ("reflect" if name in REFLECTED else "zero")
     assert recipe.optimizer.model_dump() == {"kind": "sgd", "momentum": 0.9, "nesterov": name == "dafa"}
 
 
@@ -100,6 +110,10 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
     "fair_tat_uniform": ("at", "uniform", "robust_accuracy", "none"),
     "fair_tat_constant": ("at", "cfps", "constant", "none"),
     "fair_tat": ("at", "cfps", "robust_accuracy", "none"),
+    "fair_tat_constant_one_pass": ("at", "cfps", "constant", "none"),
+    "fair_tat_one_pass": ("at", "cfps", "robust_accuracy", "none"),
+    "xcit_at": ("at", "untargeted", "robust_accuracy", "none"),
+    "xcit_fair_tat": ("at", "cfps", "robust_accuracy", "none"),
     "trades": ("trades", "untargeted", "robust_accuracy", "none"),
     "fair_tat_trades": ("trades", "cfps", "robust_accuracy", "none"),
     "trades_cfa": ("trades", "untargeted", "robust_accuracy", "ccr"),
@@ -108,6 +122,12 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
     "fair_tat_fat": ("fat", "cfps", "robust_accuracy", "none"),
     "frl_reweight": ("trades", "untargeted", "constant", "frl_reweight"),
     "frl": ("trades", "untargeted", "frl_remargin", "frl_reweight"),
+    "pgd_at": ("at", "untargeted", "constant", "none"),
+    "trades_original_1": ("trades", "untargeted", "constant", "none"),
+    "trades_original_6": ("trades", "untargeted", "constant", "none"),
+    "fat_bat": ("fat", "untargeted", "constant", "none"),
+    "frl_005": ("trades", "untargeted", "frl_remargin", "frl_reweight"),
+    "frl_007": ("trades", "untargeted", "frl_remargin", "frl_reweight"),
     "bat": ("bat", "untargeted", "constant", "none"),
     "wat": ("trades", "untargeted", "constant", "no_regret"),
     "dafa": ("trades", "untargeted", "distance", "distance"),
@@ -119,7 +139,8 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
 def test_a_method_is_composed_as_the_specification_says(name: str) -> None:
     """Spec 8 and 9."""
     assert tuple(getattr(METHODS[name], slot).kind for slot in CATALOGUE) == PARTS[name]
-    assert METHODS[name].starts_from == ("at_constant" if name.startswith("frl") else None)
+    starts = {"frl_reweight": "at_constant", "frl": "at_constant", "frl_005": "pgd_at", "frl_007": "pgd_at"}
+    assert METHODS[name].starts_from == starts.get(name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,248 @@
+"""stages.train from a published network: it trains that network, whatever the method, and says so."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline import paths
+from pipeline.config import PgdEvaluation, load_study
+from pipeline.data.canonical import Manifest, Split, load_split, save_split
+from pipeline.errors import UserError
+from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
+from pipeline.evidence import read_evidence
+from pipeline.models import build_model, shipped
+from pipeline.models.resnet import ResNet
+from pipeline.models.settings import ShippedResNet18, ZooModel
+from pipeline.training.artifacts import RunRecord
+from pipeline.training.checkpoint import load_weights
+from stages.adopt import main as adopt
+from stages.evaluate import main as evaluate
+from stages.train import describe, initial_model, main
+
+METHODS: dict[str, dict[str, Any]] = YAML(typ="safe").load(Path("params.yaml"))["methods"]
+CPU = torch.device("cpu")
+SUITE = {
+    "title": "Tiny",
+    "data": {"source": {"kind": "digits"}},
+    "architecture": {"kind": "preact_resnet18", "width": 2},
+    "statistics": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
+    "threat": {"epsilon": "8/255", "step_size": "2/255", "num_steps": 2},
+    "recipe": {"batch_size": 20, "augmentation": {"crop_padding": 1, "padding": "zero"}},
+    "epoch_scale": 0.005,
+    "weights": ["last"],
+    "evaluation": {"pgd": {"steps": [2], "step_size": "2/255"}},
+}
+
+
+def write_study(methods: dict[str, dict[str, Any]], published: dict[str, Any] | None = None, **suite: Any) -> None:
+    """A suite `tiny`, its methods with a run each, and the published network `net`."""
+    yaml, lines = YAML(typ="safe"), {"trainings": {}, "finetunes": {}, "adoptions": {}}
+    for name, method in {"net": {}, **methods}.items():
+        start = method.get("starts_from")
+        section = "adoptions" if name == "net" else "finetunes" if start else "trainings"
+        line = {"suite": "tiny", "method": name, "seed": 0, **({"start": start} if start else {})}
+        lines[section][f"tiny-{name}-s0"] = line
+    zoo = {"net": {"label": "Net", "architecture": published or {"kind": "shipped_resnet18"}}}
+    yaml.dump({"methods": methods, "zoo": zoo, "suites": {"tiny": SUITE | suite}}, Path("params.yaml"))
+    runs = {key: line for section in lines.values() for key, line in section.items()}
+    yaml.dump({"active": {"tiny": None}, **lines, "runs": runs}, Path("runs.yaml"))
+    for kind, name in (("adopt", "net"), *(("train", name) for name in methods)):
+        path = paths.FINGERPRINTS / kind / "tiny" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("code")
+
+
+def write_images(classes: int = 10, size: int = 8) -> None:
+    """Two images of every class for training, and one each for validation and for tests."""
+    directory, names = paths.dataset("tiny"), tuple(f"class {number}" for number in range(classes))
+    directory.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(0)
+    for name, count in (("train", 2), ("validation", 1), ("test", 1)):
+        labels = torch.arange(classes).repeat_interleave(count)
+        images = torch.randint(256, (len(labels), 3, size, size), generator=generator, dtype=torch.uint8)
+        save_split(directory / f"{name}.safetensors", Split(images, labels, names))
+    manifest = {"dataset": "tiny", "source": {}, "class_names": names, "image_shape": (3, size, size), "counts": {}}
+    statistics = {"mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3)}
+    Manifest.model_validate({**manifest, "sha256": {"test": "0"}, **statistics}).save(directory)
+
+
+def from_net(name: str) -> dict[str, Any]:
+    """A method of params.yaml that starts from the published network; no class weight begins later than it can."""
+    return METHODS[name] | {"starts_from": "net"}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty project on a CPU."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEVICE", "cpu")
+    Path("own.yaml").write_text("active: {}\n")
+    path = paths.FINGERPRINTS / "pgd" / "tiny"
+    path.parent.mkdir(parents=True)
+    path.write_text("code")
+    write_images()
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published network is two channels wide, comes frozen and in eval mode, and its weights are no initial ones."""
+
+    def build(settings: ShippedResNet18, *, num_classes: int, channels: int) -> nn.Module:
+        return ResNet(num_classes, channels, width=2).requires_grad_(False).eval()
+
+    def load_start(network: nn.Module, settings: ShippedResNet18) -> None:
+        generator = torch.Generator().manual_seed(7)
+        for parameter in network.parameters():
+            parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator))
+
+    monkeypatch.setattr(shipped, "build", build)
+    monkeypatch.setattr(shipped, "load_start", load_start)
+
+
+def weights_of(method: str) -> dict[str, Tensor]:
+    return load_file(paths.weights(paths.run("tiny", method, 0), "last"))
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_the_published_network_that_it_starts_from(name: str) -> None:
+    write_study({name: from_net(name)})
+    adopt("tiny", "net", 0)
+    main("tiny", name, 0)
+    record, before, after = RunRecord.load(paths.run("tiny", name, 0)), weights_of("net"), weights_of(name)
+    assert record.architecture == ShippedResNet18()
+    assert record.statistics is None
+    assert record.start_sha256 == RunRecord.load(paths.run("tiny", "net", 0)).weights["last"].sha256
+    assert before.keys() == after.keys()
+    assert [tensor for tensor in before if torch.equal(before[tensor], after[tensor])] == []
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_its_own() -> None:
+    write_study({"frl": from_net("frl")})
+    settings = load_study().training("tiny", "frl", 0).settings
+    assert settings["architecture"] == {"kind": "shipped_resnet18"}
+    assert settings["start"] == "net"
+    assert not settings.keys() & {"normalise", "statistics"}
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_training_from_random_weights_keeps_the_network_of_the_suite() -> None:
+    write_study({"at": METHODS["at"]})
+    record = describe(load_study().training("tiny", "at", 0), CPU)
+    assert record.architecture == load_study().suites["tiny"].architecture
+    assert record.statistics == {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    assert record.settings["statistics"] == {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+    assert record.start_sha256 == ""
+
+
+@pytest.mark.usefixtures("narrow")
+def test_training_begins_with_the_published_weights_all_of_them_free_to_move() -> None:
+    write_study({"trades": from_net("trades")})
+    adopt("tiny", "net", 0)
+    run = load_study().training("tiny", "trades", 0)
+    model = initial_model(describe(run, CPU), run, CPU)
+    assert all(torch.equal(value, weights_of("net")[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+    convolution = model.get_parameter("network.layer1.0.conv1.weight")
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_fine_tuning_starts_from_a_fine_tuned_published_network() -> None:
+    write_study({"at": from_net("at"), "frl": METHODS["frl"] | {"starts_from": "at"}})
+    adopt("tiny", "net", 0)
+    main("tiny", "at", 0)
+    main("tiny", "frl", 0)
+    record = RunRecord.load(paths.run("tiny", "frl", 0))
+    assert record.architecture == ShippedResNet18()
+    assert record.settings["architecture"] == {"kind": "shipped_resnet18"}
+    assert record.start_sha256 == RunRecord.load(paths.run("tiny", "at", 0)).weights["last"].sha256
+
+
+def test_a_fine_tuning_of_a_trained_run_keeps_the_suite_s_network_and_normalization() -> None:
+    write_study({"at": METHODS["at"], "frl": METHODS["frl"] | {"starts_from": "at"}})
+    main("tiny", "at", 0)
+    main("tiny", "frl", 0)
+    before, after = (RunRecord.load(paths.run("tiny", name, 0)) for name in ("at", "frl"))
+    assert after.architecture == before.architecture == load_study().suites["tiny"].architecture
+    assert after.statistics == before.statistics == {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    assert after.start_sha256 == before.weights["last"].sha256
+
+
+def test_the_shipped_network_is_fine_tuned_and_evaluated_as_what_it_became() -> None:
+    write_images(size=32)
+    fair_tat = from_net("fair_tat")
+    write_study({"fair_tat": fair_tat}, threat={"epsilon": "8/255", "step_size": "2/255", "num_steps": 1})
+    adopt("tiny", "net", 0)
+    main("tiny", "fair_tat", 0)
+    evaluate("pgd", "tiny", "fair_tat", 0)
+    rows, _ = read_evidence(paths.evidence("tiny", 0, "pgd", "fair_tat"))
+    network = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None, pretrained=False)
+    load_weights(paths.weights(paths.run("tiny", "fair_tat", 0), "last"), network)
+    test = load_split(paths.dataset("tiny") / "test.safetensors")
+    images = EvaluationSet(test.images, test.labels, test.class_names)
+    protocol = PgdEvaluation(steps=(2,), step_size=2 / 255)
+    expected = evaluate_model("pgd", network, images, protocol, epsilon=8 / 255).to_pandas()
+    for column in ("clean", "adversarial"):
+        assert rows[column].tolist() == expected[column].tolist()
+
+
+def test_a_model_of_robustbench_is_fine_tuned_without_its_file() -> None:
+    write_images(size=32)
+    file, model = Path("wong.pt"), ZooModel(name="Wong2020Fast")
+    network = build_model(model, num_classes=10, channels=3, mean=None, std=None, pretrained=False)
+    torch.save(network.get_submodule("network").state_dict(), file)
+    write_study({"frl": from_net("frl")}, {"kind": "zoo", "name": "Wong2020Fast", "path": str(file)})
+    adopt("tiny", "net", 0)
+    file.unlink()
+    run = load_study().training("tiny", "frl", 0)
+    record = describe(run, CPU)
+    assert record.architecture == model
+    state = initial_model(record, run, CPU).state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_start_that_is_not_there_yet_says_how_to_make_it() -> None:
+    write_study({"at": from_net("at"), "frl": METHODS["frl"] | {"starts_from": "at"}})
+    for method, start, stage in (("at", "net", "adopt"), ("frl", "at", "finetune")):
+        with pytest.raises(UserError) as caught:
+            main("tiny", method, 0)
+        assert str(caught.value) == (
+            f"tiny-{method}-s0 starts from tiny-{start}-s0, but runs/tiny/s0/{start} holds no finished run. "
+            f"Make it with `dvc repro {stage}@tiny-{start}-s0`."
+        )
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("classes", "size", "now"), [(7, 8, "7 classes of 3x8x8"), (10, 9, "10 classes of 3x9x9")])
+def test_a_start_for_other_classes_or_images_is_refused_with_both_numbers(classes: int, size: int, now: str) -> None:
+    write_study({"at": from_net("at")})
+    adopt("tiny", "net", 0)
+    write_images(classes, size)
+    with pytest.raises(UserError) as caught:
+        main("tiny", "at", 0)
+    assert str(caught.value) == (
+        f"tiny-at-s0 starts from tiny-net-s0, a network for 10 classes of 3x8x8 images, but tiny has {now} images. "
+        "Make the start anew with `dvc repro adopt@tiny-net-s0`, or choose another one."
+    )
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_start_with_another_network_than_params_yaml_names_now_is_refused() -> None:
+    write_study({"at": from_net("at")})
+    adopt("tiny", "net", 0)
+    write_study({"at": from_net("at")}, {"kind": "zoo", "name": "Wong2020Fast", "path": "wong.pt"})
+    with pytest.raises(UserError) as caught:
+        main("tiny", "at", 0)
+    assert str(caught.value) == (
+        "tiny-at-s0 starts from tiny-net-s0, which holds the network {kind: shipped_resnet18}, but params.yaml names "
+        "{kind: zoo, name: Wong2020Fast, dataset: cifar10} now. Make the start anew with `dvc repro adopt@tiny-net-s0`."
+    )
