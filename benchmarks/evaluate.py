@@ -128,16 +128,20 @@ def with_torchattacks(at: Stand, model: nn.Module, steps: tuple[int, ...]) -> At
 
 
 def with_autoattack(at: Stand, model: nn.Module, settings: Any, attacks: list[AttackName], purpose: str) -> Attack:
-    """The driver of pyautoattack, with our budget and seed."""
-    seed = seeds.derived(SEED, purpose)
+    """The driver of pyautoattack, with our budget, our blocks and their seeds."""
+    size = settings.block_size
 
     def work() -> Tensor:
-        driver = AutoAttack(
-            model, eps=at.epsilon, seed=seed, device=at.images.device, version="custom", attacks=attacks
-        )
-        shrink(driver, model, settings, seed)
-        _, predictions = driver.run_standard_evaluation(at.images, at.test.labels, batch_size=at.batch)
-        return at.robust(predictions)
+        found = []
+        for number, images in enumerate(at.images.split(size)):
+            seed = seeds.derived(SEED, purpose, number)
+            driver = AutoAttack(
+                model, eps=at.epsilon, seed=seed, device=images.device, version="custom", attacks=attacks
+            )
+            shrink(driver, model, settings, seed)
+            labels = at.test.labels[number * size : (number + 1) * size]
+            found.append(driver.run_standard_evaluation(images, labels, batch_size=size)[1])
+        return at.robust(torch.cat(found))
 
     return work
 
@@ -245,12 +249,13 @@ def run(
         f"42 passes: at the {rate / 1e9:,.0f} GFLOP/s of matrix products {42 * work * len(at.test) / rate:.3g} s.\n"
     )
     budget = {} if full else {"iterations": 5, "target_classes": 2, "queries": 50}
-    settings = AutoAttackEvaluation(**budget, batch_size=at.batch)
+    settings = AutoAttackEvaluation(**budget, block_size=at.batch, batch_size=at.batch)
     right = pgd(at, rounds, report)
     right &= autoattack(at, settings, rounds, report)
     # Of few queries the two passes that check what Square found would be a share that they are not of the published 5,000.
     queries = settings.queries if full else 200
-    return square(at, SquareEvaluation(queries=queries, batch_size=at.batch), rounds, report) and right
+    settings = SquareEvaluation(queries=queries, block_size=at.batch, batch_size=at.batch)
+    return square(at, settings, rounds, report) and right
 
 
 def main(

@@ -12,7 +12,6 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,15 +76,12 @@ class Levers:
     Attributes:
         input_gradient: inside the attack, only the gradient with respect to the images, parameters frozen.
         vectorised: radii and counts without a loop over images.
-        passes_shared: statistics come from passes that are made anyway: no clean pass before the step (FAIR-TAT), one
-            clean pass for both terms (TRADES).
         no_sync: nothing is read from the device until the epoch ends.
         channels_last: memory format of the network and the images.
     """
 
     input_gradient: bool = False
     vectorised: bool = False
-    passes_shared: bool = False
     no_sync: bool = False
     channels_last: bool = False
 
@@ -100,7 +96,7 @@ class Found:
 
 
 class ReferenceStep:
-    """One training step as the public code of CFA and FAIR-TAT writes it, with levers to pull.
+    """One training step as the public code of CFA and FAIR-TAT writes it, all its forwards included, with levers to pull.
 
     A radius per image found in a loop, `loss.backward()` inside the attack, predictions counted in Python.
 
@@ -128,16 +124,16 @@ class ReferenceStep:
         layout = torch.channels_last if self.levers.channels_last else torch.contiguous_format
         images, start = images.contiguous(memory_format=layout), start.contiguous(memory_format=layout)
         radius = self.radii(labels, images)
-        if self.name == "FAIR-TAT" and not self.levers.passes_shared:
-            with torch.no_grad(), statistics_kept(self.model):
-                self.model(images)
         adversarial = self.attack(images, labels, targets, start, radius)
         if self.name == "TRADES":
-            clean, logits = self.model(images), self.model(adversarial)
-            self.loss = (F.cross_entropy(clean, labels) + 6 * self.divergence(images, clean, logits)) / 7
+            clean, logits, again = self.model(images), self.model(adversarial), self.model(images)
+            self.loss = (F.cross_entropy(clean, labels) + 6 * divergence(again, logits)) / 7
         else:
             logits = self.model(adversarial)
             self.loss = F.cross_entropy(logits, labels)
+        if self.name == "FAIR-TAT":
+            with torch.no_grad():
+                self.model(images)
         self.optimizer.zero_grad()
         self.loss.backward()
         self.optimizer.step()
@@ -147,13 +143,6 @@ class ReferenceStep:
             self.count(self.clean, self.tally.clean, labels, self.model(images))
         if not self.levers.no_sync:
             self.loss_of_epoch += self.loss.item() * len(labels)
-
-    def divergence(self, images: Tensor, clean: Tensor, logits: Tensor) -> Tensor:
-        """KL(p(x) || p(x')); the published code runs the clean images again for it."""
-        if not self.levers.passes_shared:
-            with statistics_kept(self.model):
-                clean = self.model(images)
-        return F.kl_div(F.log_softmax(logits, dim=1), F.softmax(clean, dim=1), reduction="batchmean")
 
     def radii(self, labels: Tensor, images: Tensor) -> Tensor:
         """The radius of every pixel, or of every image."""
@@ -173,7 +162,7 @@ class ReferenceStep:
         for parameter in model.parameters() if frozen else ():
             parameter.requires_grad_(False)
         budget: Any = None
-        delta = start.clamp(-images, 1 - images)
+        delta = start
         for _ in range(THREAT.num_steps):
             delta = delta.detach().requires_grad_()
             logits = model(images + delta)
@@ -190,6 +179,10 @@ class ReferenceStep:
             moved = delta.detach() + (1 if targets is None else -1) * THREAT.step_size * gradient.sign()
             moved = torch.clamp(torch.clamp(moved, -radius, radius), -images, 1 - images)
             delta = moved if active is None else torch.where(active.view(-1, 1, 1, 1), moved, delta.detach())
+        else:
+            if self.name == "FAT":  # CFA's loop looks at the images once more
+                with torch.no_grad():
+                    model(images + delta)
         for parameter in model.parameters() if frozen else ():
             parameter.requires_grad_(True)
         model.train()
@@ -251,21 +244,9 @@ class Watched:
         return self.objective.terms(model, batch, trace)
 
 
-@contextmanager
-def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """A train-mode pass that does not move the running statistics.
-
-    The published FAIR-TAT and TRADES let these passes move them too; the pipeline's steps have no such pass (spec 1.3, 3.3).
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+def divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(p(x) || p(x')), the mean over the batch."""
+    return F.kl_div(F.log_softmax(other, dim=1), F.softmax(logits, dim=1), reduction="batchmean")
 
 
 class Stand:
@@ -292,7 +273,7 @@ class Stand:
             optimizer(model),
             self.method.model_copy(update={"objective": watched}),
             THREAT,
-            clean_pass=True,
+            clean_pass=self.method.clean_pass,
             precision=precision,
         )
         tally = EpochTally(10, 1, self.images.device, soft=False)
@@ -431,8 +412,8 @@ def counted_passes(stand: Stand) -> int:
     step, _ = Stand(stand.name, model, stand.images, stand.labels).ours()
     step()
     trades = stand.name == "TRADES"
-    outer = 1 + trades
-    checks = forwards - outer - trades - 1  # less p(x) for the attack, and the clean pass after the step
+    outer, clean = 1 + trades, {"after_step": 1, "before_and_after": 2}[stand.method.clean_pass]
+    checks = forwards - outer - trades - clean  # less p(x) for the attack, and the clean passes
     # FAT ends with a check that is not followed by a step.
     steps = checks - (checks < THREAT.num_steps)
     return forwards + steps + 2 * outer

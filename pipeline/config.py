@@ -1,5 +1,6 @@
 """The schema of params.yaml, runs.yaml and own.yaml; nothing else reads these files."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -91,36 +92,45 @@ class PgdEvaluation(Settings):
     batch_size: PositiveInt = 512
 
 
-class AutoAttackEvaluation(Settings):
-    """AutoAttack standard (Croce and Hein 2020; spec 7). The defaults are the published budget.
+class BlockwiseEvaluation(Settings):
+    """What AutoAttack and Square have in common: blocks of consecutive test images, each with its own random stream.
+
+    Predictions depend on the block size and the seed. The batch size is a matter of memory.
 
     Attributes:
-        images: attack only the first images of the test set; all by default.
+        images: attack only the first images of every class, as many in all; all by default.
+        block_size: consecutive images attacked together; the last block may be smaller.
+        batch_size: images that the network sees at once. Where gradients are needed, the images of a block beyond this
+            number cost a second forward pass.
+    """
+
+    images: PositiveInt | None = None
+    block_size: PositiveInt = 1000
+    batch_size: PositiveInt = 512
+
+
+class AutoAttackEvaluation(BlockwiseEvaluation):
+    """AutoAttack standard (Croce and Hein 2020). The defaults are the published budget.
+
+    Attributes:
         iterations: of APGD-CE, APGD-T and FAB-T.
         target_classes: of APGD-T and FAB-T; K - 1 where there are fewer.
         queries: of Square.
-        batch_size: images attacked at once.
     """
 
-    images: PositiveInt | None = None
     iterations: PositiveInt = 100
     target_classes: PositiveInt = 9
     queries: PositiveInt = 5000
-    batch_size: PositiveInt = 512
 
 
-class SquareEvaluation(Settings):
-    """The Square attack alone (Andriushchenko et al. 2020; spec 7), on all images that are classified correctly.
+class SquareEvaluation(BlockwiseEvaluation):
+    """The Square attack alone (Andriushchenko et al. 2020), on all images that are classified correctly.
 
     Attributes:
-        images: attack only the first images of the test set; all by default.
         queries: per image.
-        batch_size: images attacked at once.
     """
 
-    images: PositiveInt | None = None
     queries: PositiveInt = 5000
-    batch_size: PositiveInt = 512
 
 
 class CorruptionsEvaluation(Settings):
@@ -180,7 +190,7 @@ class Suite(Settings):
 
 
 class Published(Presentation):
-    """A network with the weights its authors published: evaluated like a run, never trained.
+    """A network with the weights its authors published: evaluated like a run, or where methods start from.
 
     Attributes:
         architecture: which network, and where its weights are.
@@ -196,9 +206,13 @@ def run_key(suite: str, method: str, seed: int) -> str:
 
 
 class RunLine(Settings):
-    """One line of runs.yaml; `start` names the method whose last weights, same suite and seed, a fine-tuning starts from.
+    """One line of runs.yaml.
 
-    `method` is an entry of methods, or under `adoptions:` one of zoo.
+    Attributes:
+        suite: an entry of suites.
+        method: an entry of methods, or under `adoptions:` one of zoo.
+        seed: of the run.
+        start: the method, or entry of zoo, whose last weights, same suite and seed, a fine-tuning starts from.
     """
 
     suite: str
@@ -211,17 +225,33 @@ class RunLine(Settings):
         """The name a run has in runs.yaml."""
         return run_key(self.suite, self.method, self.seed)
 
+    @property
+    def text(self) -> str:
+        """As in runs.yaml."""
+        fields = self.model_dump(exclude_none=True)
+        return f"{self.key}: {{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
+
 
 def _same_run(line: RunLine, other: RunLine | None) -> bool:
     return other is not None and line.key == other.key
 
 
-class Run:
+class Run(ABC):
     """What a line asks for, resolved: weights in a directory of their own, and the suite under which they are evaluated."""
 
     def __init__(self, line: RunLine, suite: Suite, presentation: Presentation) -> None:
         self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
         self.key, self.suite, self.presentation = line.key, suite, presentation
+
+    @property
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """The network."""
+
+    @property
+    @abstractmethod
+    def target(self) -> str:
+        """What `dvc repro` calls the stage that makes its weights."""
 
     @property
     def directory(self) -> Path:
@@ -234,18 +264,44 @@ class Adoption(Run):
 
     def __init__(self, line: RunLine, suite: Suite, published: Published) -> None:
         super().__init__(line, suite, published)
-        self.architecture = published.architecture
+        self.published = published
+
+    @property
+    def architecture(self) -> PublishedNetwork:
+        """The published one, with the place of its weights if params.yaml names one."""
+        return self.published.architecture
+
+    @property
+    def target(self) -> str:
+        """Its stage, for `dvc repro`."""
+        return f"adopt@{self.key}"
 
 
 class Training(Run):
-    """One training: the settings of its suite and method, merged where the method has its own."""
+    """One training: the settings of its suite and method, merged where the method has its own.
 
-    def __init__(self, line: RunLine, suite: Suite, method: Method) -> None:
+    Attributes:
+        begun_from: the run whose last weights, and so whose network, it starts from; None for random ones.
+        start: suite, method and seed of that run.
+    """
+
+    def __init__(self, line: RunLine, suite: Suite, method: Method, begun_from: Run | None = None) -> None:
         super().__init__(line, suite, method)
         self.method = method.scaled(suite.epoch_scale)
+        self.begun_from = begun_from
         self.start = None if line.start is None else (line.suite, line.start, line.seed)
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The suite's network, or that of the run it starts from."""
+        return self.suite.architecture if self.begun_from is None else self.begun_from.architecture.unplaced()
+
+    @property
+    def target(self) -> str:
+        """Its stage, for `dvc repro`."""
+        return f"{'train' if self.start is None else 'finetune'}@{self.key}"
 
     @property
     def threat(self) -> Threat:
@@ -256,9 +312,12 @@ class Training(Run):
     @property
     def settings(self) -> dict[str, Any]:
         """Every number that decides this training: what a run remembers about itself, and what makes it stale."""
-        suite = self.suite.model_dump(mode="json", include={"data", "architecture", "normalise", "statistics"})
+        # A network that brings its own constants never sees the suite's.
+        decisive = {"data"} if self.architecture.normalises_itself else {"data", "normalise", "statistics"}
         return {
-            **suite,
+            **self.suite.model_dump(mode="json", include=decisive),
+            "architecture": self.architecture.model_dump(mode="json"),
+            **({"start": self.start[1]} if self.start else {}),
             "seed": self.seed,
             "method": self.method.model_dump(mode="json", include={"objective", "targets", "margin", "class_weights"}),
             "threat": vars(self.threat),
@@ -273,8 +332,8 @@ class Study(Settings):
     Attributes:
         active: the suites that have runs.
         trainings: runs that start from random weights.
-        finetunes: runs that start from another run's weights.
-        adoptions: published networks to evaluate.
+        finetunes: runs that start from the weights of another one, of any of the three kinds.
+        adoptions: published networks, to evaluate and to start from.
         runs: all three together.
         stepped: those of the runs whose attacks are also followed step by step; costly, and shown in one figure only.
     """
@@ -293,6 +352,8 @@ class Study(Settings):
     def _runs_refer_to_what_there_is(self) -> "Study":
         if both := sorted(set(self.methods) & set(self.zoo)):
             raise ValueError(f"zoo.{both[0]}: there is a method of this name; rename one of them")
+        for name in self.methods:
+            self._check_start(name)
         for section in ("trainings", "finetunes", "adoptions"):
             for key, line in getattr(self, section).items():
                 self._check_line(section, key, line)
@@ -303,6 +364,22 @@ class Study(Settings):
         if unknown := sorted(set(self.active) - set(self.suites)):
             raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
         return self
+
+    def _check_start(self, method: str) -> None:
+        """Follows `starts_from` to a method that starts from random weights, or to a published network."""
+        followed, place = [method], f"methods.{method}.starts_from"
+        while followed[-1] in self.methods and (start := self.methods[followed[-1]].starts_from) is not None:
+            if start in followed:
+                circle = " -> ".join((*followed, start))
+                raise ValueError(f"{place}: goes in a circle, {circle}; let one of them start from random weights")
+            followed.append(start)
+        start = self.methods[method].starts_from
+        if start is not None and start not in {*self.methods, *self.zoo}:
+            raise ValueError(
+                f"{place}: there is no method or published network {start!r}; there are the methods "
+                f"{', '.join(self.methods)}, and in zoo: {', '.join(self.zoo) or 'nothing'}. "
+                f"Define it in {paths.PARAMS} or correct the name"
+            )
 
     def _check_line(self, section: str, key: str, line: RunLine) -> None:
         place = f"{section}.{key}"
@@ -320,12 +397,34 @@ class Study(Settings):
             )
         if key != line.key:
             raise ValueError(f"{place}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
-        start = None if section == "adoptions" else self.methods[line.method].starts_from
-        if line.start != start:
-            wanted = f"`start: {start}` under finetunes:" if start else f"no start, under {section}:"
-            raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}")
-        if start and (start_key := run_key(line.suite, start, line.seed)) not in self.trainings:
-            raise ValueError(f"{place}.start: needs the run {start_key}, which is missing; add its line to trainings:")
+        needed, belongs = self._line_of(line.suite, line.method, line.seed), self._section_of(line.method)
+        if line.start != needed.start:
+            wanted = f"`start: {needed.start}`" if needed.start else "no start"
+            raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}, under {belongs}:")
+        if section != belongs:
+            begins = f"starts from {needed.start}" if needed.start else "starts from no other run"
+            raise ValueError(f"{place}: {line.method} {begins}; move the line to {belongs}:")
+        if needed.start:
+            self._check_start_of_line(place, self._line_of(line.suite, needed.start, line.seed))
+
+    def _check_start_of_line(self, place: str, start: RunLine) -> None:
+        section = self._section_of(start.method)
+        if start.key not in getattr(self, section):
+            raise ValueError(
+                f"{place}.start: needs the run {start.key}, which is missing; "
+                f"add the line `{start.text}` under {section}: in {paths.RUN_LISTS[1]}"
+            )
+
+    def _section_of(self, method: str) -> str:
+        """Where the runs of a method, or of an entry of zoo, are listed."""
+        if method in self.zoo:
+            return "adoptions"
+        return "trainings" if self.methods[method].starts_from is None else "finetunes"
+
+    def _line_of(self, suite: str, method: str, seed: int) -> RunLine:
+        """The line that asks for a run of a method, or of an entry of zoo."""
+        start = self.methods[method].starts_from if method in self.methods else None
+        return RunLine(suite=suite, method=method, seed=seed, start=start)
 
     @cached_property
     def resolved(self) -> dict[str, Run]:
@@ -336,14 +435,16 @@ class Study(Settings):
         suite = self.suites[line.suite]
         if line.method in self.zoo:
             return Adoption(line, suite, self.zoo[line.method])
-        return Training(line, suite, self.methods[line.method])
+        # Validation saw to it that starts are there, and end.
+        start = None if line.start is None else self._resolve(self.runs[run_key(line.suite, line.start, line.seed)])
+        return Training(line, suite, self.methods[line.method], start)
 
     def run(self, suite: str, method: str, seed: int) -> Run:
         """One run; UserError if no line of runs.yaml or own.yaml asks for it."""
         key = run_key(suite, method, seed)
         if key not in self.resolved:
             raise UserError(
-                f"There is no run {key}. Add the line `{key}: {{suite: {suite}, method: {method}, seed: {seed}}}` to "
+                f"There is no run {key}. Add the line `{self._line_of(suite, method, seed).text}` to "
                 f"{paths.RUN_LISTS[1]}, or choose one of: {', '.join(self.runs)}."
             )
         return self.resolved[key]
@@ -352,14 +453,14 @@ class Study(Settings):
         """One run that is trained; UserError if there is none."""
         run = self.run(suite, method, seed)
         if not isinstance(run, Training):
-            raise UserError(f"{run.key} is a published network: adopt it with `dvc repro adopt@{run.key}`.")
+            raise UserError(f"{run.key} is a published network: adopt it with `dvc repro {run.target}`.")
         return run
 
     def adoption(self, suite: str, name: str, seed: int) -> Adoption:
         """One published network; UserError if there is none."""
         run = self.run(suite, name, seed)
         if not isinstance(run, Adoption):
-            raise UserError(f"{run.key} is trained here: `dvc repro train@{run.key}`.")
+            raise UserError(f"{run.key} is trained here: `dvc repro {run.target}`.")
         return run
 
     def suite(self, name: str) -> Suite:

@@ -123,7 +123,7 @@ def test_the_list_of_deviations_has_every_decision_and_every_field_that_decides(
         "targets.from_scores", "targets.scale", "targets.statistics",
         "objective.attack_bn", "objective.beta", "objective.normalise", "objective.targeted_inner", "objective.stop_on",
         "objective.variant", "objective.tau", "objective.step_size", "objective.overshoot", "objective.uniform_kl",
-        "objective.uniform_weight", "objective.trajectories",
+        "objective.uniform_weight", "objective.trajectories", "objective.forwards",
         "margin.begin_epoch", "margin.cap", "margin.offset", "margin.tau1", "class_weights.tau0",
         "averaging.decay", "averaging.probe", "averaging.start_epoch", "averaging.threshold",
         "recipe.clean_pass", "recipe.epochs", "data.validation_fraction", "suite.normalise",
@@ -148,6 +148,18 @@ def test_the_methods_have_the_values_that_the_list_of_deviations_gives_them() ->
     assert methods["gairat"]["objective"]["start_epoch"] == 29
     assert methods["frl"]["averaging"] == {"start_epoch": 0}
     assert methods["frl"]["starts_from"] == "at_constant"
+    assert {methods[name]["starts_from"] for name in ("frl_005", "frl_007")} == {"pgd_at"}
+    recipes = [
+        methods[name]["recipe"] for name in ("bat", "pgd_at", "trades_original_1", "trades_original_6", "fat_bat")
+    ]
+    assert all(recipe == recipes[0] for recipe in recipes)
+    assert recipes[0]["clean_pass"] == "none"
+    for name in ("fair_tat_one_pass", "fair_tat_constant_one_pass"):
+        assert methods[name].pop("recipe") == {"clean_pass": "after_step"}
+        twin = methods[name.removesuffix("_one_pass")]
+        same = ("objective", "targets", "margin", "class_weights", "averaging", "starts_from")
+        assert [methods[name][slot] for slot in same] == [twin[slot] for slot in same]
+    assert methods["wat"]["objective"]["forwards"] == methods["dafa"]["objective"]["forwards"] == ("attacked", "clean")
 
 
 GUIDE = (DOCS / "add_a_method.md").read_text()

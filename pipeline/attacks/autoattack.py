@@ -1,8 +1,9 @@
 """Adapter to the published attacks of AutoAttack (Croce and Hein 2020), as distributed in the package pyautoattack.
 
-The attacks are the package's; the order, the survivors and the seeds are those of its own driver, attack for attack and
-batch for batch, without the driver's printing. What is added: the budget is settable as a whole (the driver fixes APGD's
-step size schedule before its number of iterations can be changed), progress, and a check of every image that comes back.
+Images are attacked block by block. In a block the attacks, their order, the survivors and the seeds are those of the
+package's own driver, attack for attack, without the driver's printing. What is added: the budget is settable as a whole
+(the driver fixes APGD's step size schedule before its number of iterations can be changed), memory is bounded whatever the
+size of the block, progress, and a check of every image that comes back.
 """
 
 import warnings
@@ -10,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from pyautoattack import checks
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
@@ -62,7 +63,7 @@ def standard(
 
     Args:
         epsilon: radius, in units of [0, 1] images.
-        seed: every attack starts from it anew on every batch, as in the package's driver.
+        seed: every attack starts from it anew, as in the package's driver; each block has its own.
         num_classes: K. With K < 4 there is no APGD-T, whose loss (targeted DLR) needs four classes.
         iterations: of APGD-CE, APGD-T and FAB-T (published: 100).
         target_classes: of APGD-T and FAB-T, at most K - 1 (published: 9).
@@ -107,7 +108,7 @@ def square(*, epsilon: float, seed: int, queries: int) -> Member:
     return Member(SQUARE, build, queries, queries)
 
 
-def attack_survivors(
+def attack_block(
     ensemble: Sequence[Member],
     model: nn.Module,
     images: Images,
@@ -116,54 +117,114 @@ def attack_survivors(
     *,
     epsilon: float,
     batch_size: int,
-    advance: Callable[[float, str], None],
-    remark: Callable[[str], None],
-) -> Int64[Tensor, " batch"]:
-    """Runs the attacks in order, each on the images that are still classified correctly.
+    advance: Callable[[float, str], None] = lambda by, note: None,
+) -> Int64[Tensor, "stages batch"]:
+    """Runs the attacks in order, each on the images of one block that are still classified correctly, all at once.
 
-    Results depend on the batch size: the package draws its noise for a batch as a whole.
+    Results depend on which images make the block: the package draws its noise for all of them together. They do not depend
+    on `batch_size`, except for the last bit in which the device's kernels may round batches of another size differently.
 
     Args:
-        ensemble: from `standard` or `square`.
+        ensemble: from `standard` or `square`, with the seed of this block.
         model: frozen and in eval mode, see `pgd.attacking`.
         images: in [0, 1]; contiguous, because the package flattens them without copying.
         labels: the true classes.
         predictions: of the images as they are; wrong ones are not attacked.
         epsilon: radius of the ensemble; every image that comes back is checked against it.
-        batch_size: images attacked at once.
+        batch_size: images that the network sees at once; bounds the memory.
         advance: told of progress; the calls add up to the number of images.
-        remark: told of the package's warnings, such as that the model seems randomised.
 
     Returns:
-        The prediction under the first attack that breaks an image, else the given one.
+        The given predictions, then those after each attack: of an image, under the first attack that broke it so far, else
+        the given one.
 
     Raises:
         UserError: the images are not in [0, 1].
     """
     check_images(images)
-    predictions = predictions.clone()
-    meter = _Meter(model, ensemble, len(images), advance)
-    accuracies = {"clean": _accuracy(predictions, labels)}
+    network, found = Chunked(model, batch_size), [predictions]
+    meter = _Meter(network, ensemble, len(images), advance)
     with torch.no_grad(), _random_state_kept(images.device):
-        with _warnings_reported(remark):
-            checks.check_randomized(model, images[:batch_size], labels[:batch_size])
-            checks.check_range_output(model, images[:batch_size])
         for member in ensemble:
-            survivors = (predictions == labels).nonzero().flatten()
-            attack = member.build(meter)
-            with _warnings_reported(remark), meter.measures(member, len(survivors)):
-                for batch in survivors.split(batch_size) if len(survivors) else ():
-                    adversarial = attack.perturb(images[batch], labels[batch])
-                    _check_inside(member.name, adversarial, images[batch], epsilon)
-                    predictions[batch] = model(adversarial).argmax(dim=1)
-            accuracies[member.name] = _accuracy(predictions, labels)
-        with _warnings_reported(remark):
-            checks.check_square_sr(accuracies)
-    return predictions
+            after = found[-1].clone()
+            survivors = (after == labels).nonzero().flatten()
+            with meter.measures(member, len(survivors)):
+                if len(survivors):
+                    adversarial = member.build(meter).perturb(images[survivors], labels[survivors])
+                    _check_inside(member.name, adversarial, images[survivors], epsilon)
+                    after[survivors] = network(adversarial).argmax(dim=1)
+            found.append(after)
+    return torch.stack(found)
 
 
-def _accuracy(predictions: Tensor, labels: Tensor) -> float:
-    return float((predictions == labels).double().mean())
+def check_network(model: nn.Module, images: Images, labels: Int64[Tensor, " batch"], batch_size: int) -> None:
+    """The package's warnings about the network: its logits are random, or are probabilities."""
+    network = Chunked(model, batch_size)
+    checks.check_randomized(network, images, labels)
+    checks.check_range_output(network, images)
+
+
+def check_square(
+    ensemble: Sequence[Member], found: Int64[Tensor, "stages batch"], labels: Int64[Tensor, " batch"]
+) -> None:
+    """The package's warning that Square broke more images than attacks with gradients leave to it.
+
+    Args:
+        ensemble: whose names stand for the stages after the first.
+        found: from `attack_block`, of all blocks.
+        labels: the true classes.
+    """
+    accuracies = (found == labels).double().mean(dim=1).tolist()
+    names = ["clean", *(member.name for member in ensemble)]
+    checks.check_square_sr(dict(zip(names, accuracies, strict=True)))
+
+
+@contextmanager
+def warnings_reported(remark: Callable[[str], None]) -> Iterator[None]:
+    """While it lasts, collects the package's warnings; passes on each kind once, as they differ in counts only."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    kinds = {"".join(filter(str.isalpha, str(warning.message))): str(warning.message) for warning in caught}
+    for text in kinds.values():
+        remark(f"AutoAttack warns: {text}")
+
+
+class Chunked:
+    """The network for any number of images, in the memory of at most `size` of them, with gradients too.
+
+    The logits are those of the images `size` by `size`. Only the last `size` images keep what the backward pass needs; that
+    of the others is computed again when their turn comes, which costs them a second forward pass.
+    """
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        self.model, self.size = model, size
+
+    def __call__(self, images: Images) -> Float[Tensor, "batch classes"]:
+        """The logits; differentiable with respect to the images, not to the parameters."""
+        if len(images) <= self.size:
+            return self.model(images)
+        # The last graph is the first to be walked and freed: never do two chunks hold theirs.
+        early, last = images[: -self.size], images[-self.size :]
+        logits = [cast(Tensor, _Recomputed.apply(chunk, self.model)) for chunk in early.split(self.size)]
+        return torch.cat([*logits, self.model(last)])
+
+
+class _Recomputed(torch.autograd.Function):
+    """A network that keeps nothing but its input: the backward pass computes the logits again."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, model: nn.Module) -> Tensor:
+        ctx.model = model
+        ctx.save_for_backward(images)
+        return model(images)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        images = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            logits = ctx.model(images)
+        return torch.autograd.grad(logits, images, gradients)[0], None
 
 
 def _check_inside(name: str, adversarial: Images, images: Images, epsilon: float) -> None:
@@ -181,17 +242,6 @@ def _random_state_kept(device: torch.device) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _warnings_reported(remark: Callable[[str], None]) -> Iterator[None]:
-    """Passes on each kind of warning once; they differ in counts only."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    kinds = {"".join(filter(str.isalpha, str(warning.message))): str(warning.message) for warning in caught}
-    for text in kinds.values():
-        remark(f"AutoAttack warns: {text}")
-
-
 class _Meter:
     """The network as the attacks see it: counts passes, and turns them into images of progress.
 
@@ -200,9 +250,9 @@ class _Meter:
     """
 
     def __init__(
-        self, model: nn.Module, ensemble: Sequence[Member], images: int, advance: Callable[[float, str], None]
+        self, network: Network, ensemble: Sequence[Member], images: int, advance: Callable[[float, str], None]
     ) -> None:
-        self.model, self.images, self.advance = model, images, advance
+        self.network, self.images, self.advance = network, images, advance
         self.total_cost = sum(member.cost for member in ensemble)
         self.note, self.left, self.per_pass = "", 0.0, 0.0
 
@@ -210,7 +260,7 @@ class _Meter:
         step = min(self.per_pass * len(images), self.left)
         self.left -= step
         self.advance(step, self.note)
-        return self.model(images)
+        return self.network(images)
 
     @contextmanager
     def measures(self, member: Member, survivors: int) -> Iterator[None]:

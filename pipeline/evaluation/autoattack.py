@@ -1,9 +1,10 @@
-"""AutoAttack, standard version, on the first images of every class (Croce and Hein 2020; spec 7)."""
+"""AutoAttack, standard version, on the first images of every class (Croce and Hein 2020)."""
+
+from functools import partial
 
 import pyarrow as pa
 from torch import nn
 
-from pipeline import seeds
 from pipeline.attacks import autoattack
 from pipeline.config import AutoAttackEvaluation
 from pipeline.evaluation.protocol import EvaluationSet, Watcher
@@ -22,19 +23,26 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows; see `protocol.evaluate_model` and `survivors_rows`."""
-    ensemble = autoattack.standard(
+    """One row per image; see `protocol.evaluate_model` and `survivors_rows`."""
+    classes = len(test.class_names)
+    ensemble = partial(
+        autoattack.standard,
         epsilon=epsilon,
-        seed=seeds.derived(seed, "evaluation.autoattack"),
-        num_classes=len(test.class_names),
+        num_classes=classes,
         iterations=settings.iterations,
         target_classes=settings.target_classes,
         queries=settings.queries,
     )
-    if autoattack.APGD_T not in [member.name for member in ensemble]:
-        watcher.remark(
-            f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {len(test.class_names)}."
-        )
+    if autoattack.APGD_T not in [member.name for member in ensemble(seed=seed)]:
+        watcher.remark(f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {classes}.")
     return survivors_rows(
-        ensemble, model, test, settings, name="autoattack", weights=weights, epsilon=epsilon, watcher=watcher
+        ensemble,
+        model,
+        test,
+        settings,
+        name="autoattack",
+        weights=weights,
+        epsilon=epsilon,
+        seed=seed,
+        watcher=watcher,
     )

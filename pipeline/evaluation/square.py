@@ -1,9 +1,10 @@
-"""The Square attack alone, on the first images of every class (Andriushchenko et al. 2020; spec 7)."""
+"""The Square attack alone, on the first images of every class (Andriushchenko et al. 2020)."""
+
+from functools import partial
 
 import pyarrow as pa
 from torch import nn
 
-from pipeline import seeds
 from pipeline.attacks import autoattack
 from pipeline.config import SquareEvaluation
 from pipeline.evaluation.protocol import EvaluationSet, Watcher
@@ -22,8 +23,13 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows; see `protocol.evaluate_model` and `survivors_rows`."""
-    attack = autoattack.square(epsilon=epsilon, seed=seeds.derived(seed, "evaluation.square"), queries=settings.queries)
+    """One row per image; see `protocol.evaluate_model` and `survivors_rows`."""
+    ensemble = partial(alone, epsilon=epsilon, queries=settings.queries)
     return survivors_rows(
-        [attack], model, test, settings, name="square", weights=weights, epsilon=epsilon, watcher=watcher
+        ensemble, model, test, settings, name="square", weights=weights, epsilon=epsilon, seed=seed, watcher=watcher
     )
+
+
+def alone(*, epsilon: float, seed: int, queries: int) -> list[autoattack.Member]:
+    """The ensemble of Square only."""
+    return [autoattack.square(epsilon=epsilon, seed=seed, queries=queries)]

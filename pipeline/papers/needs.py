@@ -105,11 +105,11 @@ def _targets() -> dict[str, PaperTarget]:
         },
         ("figure", "fairtat"): {
             1: "Class false positive scores.",
-            3: "Class-wise accuracy without attack and under PGD.",
+            3: "Class-wise accuracy without attack.",
             4: "Class-wise perturbation margins over the epochs.",
         },
         ("figure", "bat"): {
-            2: "Attack steps by source class, and wrong predictions by target class.",
+            2: "Accuracy, attack steps by source class, and wrong predictions by target class.",
             4: "Errors of each class.",
         },
     }
@@ -168,14 +168,18 @@ _FAIRTAT = {
     ("clean", "plain", ""): "clean",
 }
 _CONSTANT_MARGIN_TABLE = 6
+ABLATIONS = ("table5", "table6")
+"""FAIR-TAT's tables that take it apart. They have one more row than printed for each of `ONE_PASS`."""
+ONE_PASS = {"fair_tat": "fair_tat_one_pass", "fair_tat_constant": "fair_tat_constant_one_pass"}
+"""The same without the driver's clean pass before the step, which by itself trades robust for clean accuracy."""
 _XCIT = {"at": "xcit_at", "fair_tat": "xcit_fair_tat"}
 # The first words of a printed label -> method of BAT's tables.
 _BAT = {
-    "PGD-AT": "at_constant",
+    "PGD-AT": "pgd_at",
     "TRADES (1/lambda = 1)": "trades_original_1",
     "TRADES (1/lambda = 6)": "trades_original_6",
     "FRL (Reweight+Remargin, 0.05)": "frl_005",
-    "FRL (Reweight+Remargin, 0.07)": "frl",
+    "FRL (Reweight+Remargin, 0.07)": "frl_007",
     "Ours (BAT)": "bat",
     "No. 1:": "bat_no1",
     "No. 2:": "bat_no2",
@@ -183,9 +187,9 @@ _BAT = {
     "No. 4:": "bat_no4",
     "No. 5:": "bat",
     "No. 6:": "bat_no6",
-    "FAT": "fat_original",
+    "FAT": "fat_bat",
     "GAIRAT": "gairat",
-    "Wo": "at_constant",
+    "Wo": "pgd_at",
 }
 _BAT_METRICS = {
     "avg_std_error": "average_standard_error",

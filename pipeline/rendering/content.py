@@ -51,7 +51,7 @@ class Statistic(NamedTuple):
 
     Attributes:
         mean: a fraction in [0, 1].
-        std: sample standard deviation (n - 1; spec 6); None for fewer than two seeds.
+        std: sample standard deviation (n - 1); None for fewer than two seeds.
         seeds: how many seeds have a value; 0 where none is defined, as for a class without images.
         images: fewest and most images that a seed's value was computed from.
     """

@@ -1,4 +1,4 @@
-"""The figures of the paper: class-wise scores, class-wise accuracy, class-wise radius.
+"""The figures of the papers: scores, accuracies, errors, attack steps and radii, class by class.
 
 Each function gives a figure to look at or to save; nothing here keeps state between figures.
 """
@@ -14,7 +14,6 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,13 +23,14 @@ from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.aggregation import over_seeds
+from pipeline import metrics
 from pipeline.errors import UserError
 from pipeline.files import whole_file
 from pipeline.rendering.content import Row, evaluation_heading
+from pipeline.rendering.series import Series, class_series, defined_series, errors
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
-"""Okabe and Ito's colours, which people of every colour vision tell apart, in an order that also differs in lightness."""
+"""Okabe and Ito's colors, which people of every color vision tell apart, in an order that also differs in lightness."""
 
 _Handle = Line2D | Patch
 _Place = Literal["outside upper center", "outside right center"]
@@ -80,32 +80,32 @@ _STYLE = {
 def class_cfps(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, evaluation: str = "pgd10") -> Figure:
     """Class false positive scores of the given rows (FAIR-TAT Figure 1): the share of all errors that lands in each class.
 
-    Bars with their intervals, class by class; of more than 20 classes curves, each row sorted on its own, without
-    intervals. The dashed line is the uniform distribution.
+    Without attack above, under `evaluation` below: the paper does not say which its figure shows. Without a single
+    clean error there is no panel above. Bars with their intervals, class by class; of more than 20 classes curves, each
+    row sorted on its own, without intervals. The dashed line is the uniform distribution.
 
     Args:
         table: the tidy table (`pipeline.aggregation.COLUMNS`).
-        evaluation: under which the errors are counted.
+        evaluation: the attack of the lower panel.
 
     Raises:
-        UserError: no row has a value.
+        UserError: no row has a value under the attack.
     """
-    series = _series(table, rows, suite, evaluation, "cfps")
+    panels = [
+        _Panel(f"{evaluation_heading(name)} CFPS (%)", find(table, rows, suite, name, "cfps"), descending=True)
+        for name, find in (("clean", defined_series), (evaluation, class_series))
+    ]
     with _style():
-        figure = Figure(figsize=(_WIDTH, 2.6))
-        axes = figure.add_subplot()
-        _draw(axes, series, descending=True)
-        uniform = axes.axhline(100 / len(series[0].classes), color="#444444", linestyle="--", linewidth=0.9)
-        axes.set_ylabel(f"CFPS under {evaluation_heading(evaluation)} (%)")
-        _legend(figure, series, ("uniform", uniform))
+        figure, all_axes = _stacked([panel for panel in panels if panel.series])
+        uniform = [_draw_uniform(axes, panels[-1].series[0].classes) for axes in all_axes]
+        _legend(figure, panels, ("uniform", uniform[0]))
     return figure
 
 
 def class_accuracy(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robust: str = "pgd10") -> Figure:
-    """Class-wise accuracy of the given rows (FAIR-TAT Figure 3): without attack above, under `robust` below.
+    """Class-wise accuracy of the given rows, without attack above, under `robust` below.
 
-    Bars with their intervals, class by class; of more than 20 classes curves, each row sorted on its own, without
-    intervals.
+    Drawn as `clean_class_accuracy`, whose panel is the upper one.
 
     Args:
         table: the tidy table (`pipeline.aggregation.COLUMNS`).
@@ -114,22 +114,98 @@ def class_accuracy(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robu
     Raises:
         UserError: no row has a value in one of the panels.
     """
-    panels = [_series(table, rows, suite, evaluation, "class_accuracy") for evaluation in ("clean", robust)]
+    return _accuracies(table, rows, suite, ("clean", robust))
+
+
+def clean_class_accuracy(table: pd.DataFrame, rows: Sequence[Row], suite: str) -> Figure:
+    """Class-wise accuracy of the given rows without attack (FAIR-TAT Figure 3).
+
+    A dotted line at the overall accuracy of each row divides its easy classes from its hard ones. Bars with their
+    intervals, class by class; of more than 20 classes curves, each row sorted on its own, without intervals.
+
+    Args:
+        table: the tidy table (`pipeline.aggregation.COLUMNS`).
+
+    Raises:
+        UserError: no row has a value.
+    """
+    return _accuracies(table, rows, suite, ("clean",))
+
+
+def class_errors(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robust: str = "pgd20") -> Figure:
+    """Class-wise errors of the given rows (BAT Figure 4): without attack above, under `robust` below.
+
+    An error is what the class accuracy misses to 100 %. Bars and curves as of accuracies.
+
+    Args:
+        table: the tidy table (`pipeline.aggregation.COLUMNS`).
+        robust: the evaluation of the lower panel.
+
+    Raises:
+        UserError: no row has a value in one of the panels.
+    """
+    panels = [
+        _Panel(
+            f"{evaluation_heading(name)} error (%)",
+            [errors(one) for one in class_series(table, rows, suite, name, "class_accuracy")],
+            descending=True,
+        )
+        for name in ("clean", robust)
+    ]
     with _style():
-        figure = Figure(figsize=(_WIDTH, 4.2))
-        for axes, series, evaluation in zip(figure.subplots(2, sharex=True), panels, ("clean", robust), strict=True):
-            _draw(axes, series, descending=False)
-            axes.set_ylabel(f"{evaluation_heading(evaluation)} accuracy (%)")
-            axes.label_outer()
-        figure.align_ylabels()
-        _legend(figure, max(panels, key=len))
+        figure, _ = _stacked(panels)
+        _legend(figure, panels)
+    return figure
+
+
+def source_and_target(
+    table: pd.DataFrame, row: Row, suite: str, *, robust: str = "pgd20", targets: str = "pgd10"
+) -> Figure:
+    """One network, class by class: accuracy, how hard a class is to attack, how often it is the wrong answer (BAT Figure 2).
+
+    (a) Class accuracy, without attack and under `robust`, side by side. (b) The mean number of steps that break an
+    image of the class, where an image that none breaks counts with all; and the share of all wrong predictions under
+    `targets` that name the class, which is the class false positive score, with its total variation distance to the
+    uniform distribution. Bars with their intervals.
+
+    Args:
+        table: the tidy table (`pipeline.aggregation.COLUMNS`), with the evaluation `steps`.
+        robust: the attack of (a).
+        targets: the attack whose wrong predictions are counted.
+
+    Raises:
+        UserError: the row has no value in one of the panels.
+    """
+    accuracies = [
+        replace(one, label=f"{evaluation_heading(name)} accuracy", number=number)
+        for number, name in enumerate(("clean", robust))
+        for one in class_series(table, [row], suite, name, "class_accuracy")
+    ]
+    (steps,) = class_series(table, [row], suite, "steps", "class_attack_steps")
+    (shares,) = class_series(table, [row], suite, targets, "cfps")
+    (unbroken,) = class_series(table, [row], suite, "steps", "overall_accuracy")
+    distance = float(metrics.total_variation_to_uniform(shares.mean / 100))
+    titles = (
+        f"(a) {row.label}: class accuracy",
+        f"(b) Source classes: mean steps to break an image; {unbroken.mean[0]:.1f} % stay unbroken and count with all steps",
+        f"(b) Target classes: wrong predictions under {evaluation_heading(targets)}; total variation to uniform {distance:.3f}",
+    )
+    panels = [
+        _Panel("Accuracy (%)", accuracies, descending=True, title=titles[0]),
+        _Panel("Attack steps", [replace(steps, number=2)], descending=True, title=titles[1]),
+        _Panel("Share (%)", [replace(shares, number=2)], descending=True, title=titles[2]),
+    ]
+    with _style():
+        figure, all_axes = _stacked(panels)
+        uniform = _draw_uniform(all_axes[-1], shares.classes)
+        _legend(figure, panels, ("uniform", uniform))
     return figure
 
 
 def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon: float) -> Figure:
     """The radius of each class over the epochs (FAIR-TAT Figure 4): a panel per method, a line per class.
 
-    Of more than 20 classes, lines are coloured by their last radius, and only the smallest and the largest are named.
+    Of more than 20 classes, lines are colored by their last radius, and only the smallest and the largest are named.
 
     Args:
         history: columns method, epoch, class_name, epsilon; epsilon in units of [0, 1] images; one seed.
@@ -164,35 +240,6 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
     return figure
 
 
-def source_and_target(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, targets: str = "pgd20") -> Figure:
-    """How hard each class is to attack and how often it is mistaken for others (BAT Figure 2).
-
-    Above, the mean number of steps that break an image of the class; below, the share of all wrong predictions under
-    `targets` that land in the class, which is the class false positive score. Bars with their intervals.
-
-    Args:
-        table: the tidy table (`pipeline.aggregation.COLUMNS`), with the evaluation `steps`.
-        targets: the evaluation of the lower panel.
-
-    Raises:
-        UserError: no row has a value in one of the panels.
-    """
-    steps = [_unscaled(one) for one in _series(table, rows, suite, "steps", "class_attack_steps")]
-    shares = _series(table, rows, suite, targets, "cfps")
-    with _style():
-        figure = Figure(figsize=(_WIDTH, 4.2))
-        above, below = figure.subplots(2, sharex=True)
-        _draw(above, steps, descending=False)
-        above.set_ylabel("Steps to break an image")
-        _draw(below, shares, descending=True)
-        uniform = below.axhline(100 / len(shares[0].classes), color="#444444", linestyle="--", linewidth=0.9)
-        below.set_ylabel(f"Wrong predictions\nas the class, {evaluation_heading(targets)} (%)")
-        above.label_outer()
-        figure.align_ylabels()
-        _legend(figure, max((steps, shares), key=len), ("uniform", uniform))
-    return figure
-
-
 def put_remark(figure: Figure, text: str) -> None:
     """Puts a remark below everything else."""
     lines = textwrap.wrap(text, _LEGEND_CHARACTERS)
@@ -217,66 +264,68 @@ def _style() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Series:
-    """The values of one row, in percent: mean over seeds, and the ends of the interval.
+class _Panel:
+    """One of several panels with the same classes.
 
     Attributes:
-        number: position among the rows asked for; decides the colour, so that a row looks the same in every panel.
-        seeds: the interval is the bootstrap's for one, the mean ± sample standard deviation for several.
+        label: of the vertical axis.
+        descending: how curves of many classes are sorted.
+        title: above the panel, if any.
     """
 
     label: str
-    number: int
-    seeds: int
-    classes: tuple[str, ...]
-    mean: Float[np.ndarray, " class"]
-    low: Float[np.ndarray, " class"]
-    high: Float[np.ndarray, " class"]
-
-    @property
-    def colour(self) -> str:
-        return PALETTE[self.number % len(PALETTE)]
-
-    @property
-    def turn(self) -> int:
-        """How often the palette was used up before this row."""
-        return self.number // len(PALETTE) % len(_HATCHES)
+    series: Sequence[Series]
+    descending: bool
+    title: str = ""
 
 
-def _series(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation: str, metric: str) -> list[_Series]:
-    wanted = (table["suite"] == suite) & (table["evaluation"] == evaluation) & (table["metric"] == metric)
-    values = table.loc[wanted]
-    classes = tuple(dict.fromkeys(values["class_name"]))
-    found = []
-    for number, row in enumerate(rows):
-        of_row = values.loc[(values["method"] == row.method) & (values["weights"] == row.weights)]
-        if of_row["value"].notna().any():
-            found.append(_one_series(of_row, row.label, number, classes))
-    if not found:
-        names = ", ".join(row.label for row in rows) or "no rows"
-        raise UserError(
-            f"There is nothing to draw: {suite} has no {metric} under {evaluation} for any of the rows asked for ({names}). "
-            "Evaluate the runs first: `dvc repro` makes what is missing."
+def _accuracies(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluations: Sequence[str]) -> Figure:
+    """A panel per evaluation, with the dotted lines of the overall accuracies under it."""
+    panels = [
+        _Panel(
+            f"{evaluation_heading(name)} accuracy (%)",
+            class_series(table, rows, suite, name, "class_accuracy"),
+            descending=False,
         )
-    return found
+        for name in evaluations
+    ]
+    overall = [class_series(table, rows, suite, name, "overall_accuracy") for name in evaluations]
+    with _style():
+        figure, all_axes = _stacked(panels, height=2.2)  # overall accuracies lie close to one another
+        for axes, of_rows in zip(all_axes, overall, strict=True):
+            for one in of_rows:
+                axes.axhline(one.mean[0], color=_color(one), linestyle=":")
+        _legend(figure, panels, ("overall (easy above, hard below)", Line2D([], [], color="#444444", linestyle=":")))
+    return figure
 
 
-def _unscaled(series: _Series) -> _Series:
-    """Numbers that are no fractions, and so not in percent."""
-    return replace(series, mean=series.mean / 100, low=series.low / 100, high=series.high / 100)
+def _stacked(panels: Sequence[_Panel], height: float = 1.6) -> tuple[Figure, list[Axes]]:
+    """The panels one below the other, over the same classes; `height` of each in inches."""
+    figure = Figure(figsize=(_WIDTH, 1.0 + height * len(panels)))
+    all_axes = list(figure.subplots(len(panels), sharex=True, squeeze=False).flat)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        _draw(axes, panel.series, descending=panel.descending)
+        axes.set_ylabel(panel.label)
+        axes.set_title(panel.title, loc="left")
+        axes.label_outer()
+    figure.align_ylabels()
+    return figure, all_axes
 
 
-def _one_series(values: pd.DataFrame, label: str, number: int, classes: tuple[str, ...]) -> _Series:
-    numbers = over_seeds(values).set_index("class_name").loc[list(classes)]
-    seeds, mean = int(numbers["seeds"].max()), 100 * numbers["mean"].to_numpy()
-    if seeds == 1:
-        defined = values.loc[values["value"].notna()].set_index("class_name").reindex(list(classes))
-        return _Series(label, number, seeds, classes, mean, *(100 * defined[end].to_numpy() for end in ("low", "high")))
-    spread = 100 * numbers["std"].to_numpy()
-    return _Series(label, number, seeds, classes, mean, (mean - spread).clip(0), (mean + spread).clip(max=100))
+def _draw_uniform(axes: Axes, classes: Sequence[str]) -> Line2D:
+    return axes.axhline(100 / len(classes), color="#444444", linestyle="--", linewidth=0.9)
 
 
-def _draw(axes: Axes, series: Sequence[_Series], *, descending: bool) -> None:
+def _color(series: Series) -> str:
+    return PALETTE[series.number % len(PALETTE)]
+
+
+def _turn(series: Series) -> int:
+    """How often the palette was used up before this row."""
+    return series.number // len(PALETTE) % len(_HATCHES)
+
+
+def _draw(axes: Axes, series: Sequence[Series], *, descending: bool) -> None:
     """Bars, or sorted curves where there are too many classes for bars."""
     if len(series[0].classes) > _MOST_BARS:
         _draw_sorted(axes, series, descending=descending)
@@ -285,13 +334,19 @@ def _draw(axes: Axes, series: Sequence[_Series], *, descending: bool) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_bars(axes: Axes, series: Sequence[_Series]) -> None:
+def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
     classes = series[0].classes
     centres, width = np.arange(len(classes)), 0.84 / len(series)
     for position, one in enumerate(series):
         places = centres + (position - (len(series) - 1) / 2) * width
         axes.bar(
-            places, one.mean, width * 0.92, color=one.colour, hatch=_HATCHES[one.turn], edgecolor="white", linewidth=0
+            places,
+            one.mean,
+            width * 0.92,
+            color=_color(one),
+            hatch=_HATCHES[_turn(one)],
+            edgecolor="white",
+            linewidth=0,
         )
         # Not errorbar, which refuses an interval that leaves out the value; a bootstrap interval may.
         axes.vlines(places, one.low, one.high, color="#222222", linewidth=0.7)
@@ -316,34 +371,36 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
 
 
-def _draw_sorted(axes: Axes, series: Sequence[_Series], *, descending: bool) -> None:
+def _draw_sorted(axes: Axes, series: Sequence[Series], *, descending: bool) -> None:
     for one in series:
         order = np.argsort(-one.mean if descending else one.mean, kind="stable")
-        axes.plot(np.arange(1, len(order) + 1), one.mean[order], color=one.colour, linestyle=_DASHES[one.turn])
+        axes.plot(np.arange(1, len(order) + 1), one.mean[order], color=_color(one), linestyle=_DASHES[_turn(one)])
     axes.set_xlim(1, len(series[0].classes))
     seeds = max(one.seeds for one in series)
     means = f"; means over {seeds} seeds" if seeds > 1 else ""
     first = "highest" if descending else "lowest"
-    axes.set_xlabel(f"Rank of the class, each method sorted on its own ({first} first{means})")
+    axes.set_xlabel(f"Rank of the class, each curve sorted on its own ({first} first{means})")
 
 
-def _legend(figure: Figure, series: Sequence[_Series], *others: tuple[str, _Handle]) -> None:
+def _legend(figure: Figure, panels: Sequence[_Panel], *others: tuple[str, _Handle]) -> None:
+    """Names the rows of the panel that has the most, the intervals, and what else is given."""
+    series = max((panel.series for panel in panels), key=len)
     entries: list[tuple[str, _Handle]]
     if len(series[0].classes) <= _MOST_BARS:
         entries = [
-            (one.label, Patch(facecolor=one.colour, hatch=_HATCHES[one.turn], edgecolor="white", linewidth=0))
+            (one.label, Patch(facecolor=_color(one), hatch=_HATCHES[_turn(one)], edgecolor="white", linewidth=0))
             for one in series
         ]
         entries.append((_interval(series), Line2D([], [], color="#222222", linewidth=0.7)))
     else:
-        entries = [(one.label, Line2D([], [], color=one.colour, linestyle=_DASHES[one.turn])) for one in series]
+        entries = [(one.label, Line2D([], [], color=_color(one), linestyle=_DASHES[_turn(one)])) for one in series]
     entries += others
     most = max(1, _LEGEND_CHARACTERS // (max(len(label) for label, _ in entries) + 8))
     rows = ceil(len(entries) / most)
     _put_legend(figure, entries, "outside upper center", ceil(len(entries) / rows))
 
 
-def _interval(series: Sequence[_Series]) -> str:
+def _interval(series: Sequence[Series]) -> str:
     """What the lines on the bars are."""
     counts = {one.seeds for one in series}
     if counts == {1}:
@@ -390,13 +447,13 @@ def _draw_radii(axes: Axes, frame: pd.DataFrame) -> dict[str, _Handle]:
 
 
 def _draw_many_radii(axes: Axes, frame: pd.DataFrame) -> dict[str, _Handle]:
-    """Lines coloured by the rank of their last radius, the first and the last of them named; gives the legend's words."""
+    """Lines colored by the rank of their last radius, the first and the last of them named; gives the legend's words."""
     last = frame.iloc[-1].to_numpy(dtype=float)
     ranks = last.argsort(kind="stable").argsort(kind="stable")
-    colours = mpl.colormaps["viridis"](0.92 * ranks / (len(ranks) - 1))
+    colors = mpl.colormaps["viridis"](0.92 * ranks / (len(ranks) - 1))
     lines = [
-        axes.plot(frame.index.to_numpy(), frame[name].to_numpy(), color=colour, linewidth=0.5)[0]
-        for name, colour in zip(frame.columns, colours, strict=True)
+        axes.plot(frame.index.to_numpy(), frame[name].to_numpy(), color=color, linewidth=0.5)[0]
+        for name, color in zip(frame.columns, colors, strict=True)
     ]
     ends = {"smallest ε at the end": int(ranks.argmin()), "largest ε at the end": int(ranks.argmax())}
     for index in ends.values():

@@ -203,7 +203,7 @@ class Layout:
                 yield f"{heading}: {name} on {min(images):,}{varies} of {everything:,} test images."
 
     def _worst_class_notes(self) -> Iterator[str]:
-        """With 20 classes or more the worst class is a mean of several (spec 6)."""
+        """With 20 classes or more the worst class is a mean of several."""
         for suite, heading in self.content.suites.items():
             if (classes := len(self.content.classes(suite))) >= 20:
                 yield f"{heading}: worst is the mean of the {ceil(classes / 10)} lowest of {classes} class accuracies."

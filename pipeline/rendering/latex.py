@@ -7,13 +7,32 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from pipeline.files import whole_file
-from pipeline.rendering.grid import MINUS, OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
+from pipeline.rendering.grid import OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
 
 _PREAMBLE = (
     r"% Generated; edits are lost. Needs \usepackage{booktabs} and \usepackage{graphicx}; non-Latin names, LuaLaTeX."
 )
+# LaTeX calls the letters of Greek text \varepsilon and \varphi; \epsilon and \phi are the symbols ϵ and ϕ. Capitals that
+# look Latin have no command.
+_MATHEMATICS = r"""
+    α \alpha      β \beta       γ \gamma      δ \delta      ε \varepsilon ζ \zeta       η \eta        θ \theta
+    ι \iota       κ \kappa      λ \lambda     μ \mu         ν \nu         ξ \xi         ο o           π \pi
+    ρ \rho        σ \sigma      τ \tau        υ \upsilon    φ \varphi     χ \chi        ψ \psi        ω \omega
+    ς \varsigma   ϵ \epsilon    ϕ \phi        ϑ \vartheta   ϖ \varpi      ϱ \varrho
+    Α \mathrm{A}  Β \mathrm{B}  Γ \Gamma      Δ \Delta      Ε \mathrm{E}  Ζ \mathrm{Z}  Η \mathrm{H}  Θ \Theta
+    Ι \mathrm{I}  Κ \mathrm{K}  Λ \Lambda     Μ \mathrm{M}  Ν \mathrm{N}  Ξ \Xi         Ο \mathrm{O}  Π \Pi
+    Ρ \mathrm{P}  Σ \Sigma      Τ \mathrm{T}  Υ \Upsilon    Φ \Phi        Χ \mathrm{X}  Ψ \Psi        Ω \Omega
+    ± \pm         × \times      ÷ \div        · \cdot       − -           √ \surd       ∑ \sum        ∏ \prod
+    ≤ \leq        ≥ \geq        ≠ \neq        ≈ \approx     ∼ \sim        ∝ \propto     ∈ \in         ‖ \Vert
+    ∞ \infty      ∂ \partial    ∇ \nabla      ℓ \ell        ◇ \diamond    ← \leftarrow  → \rightarrow
+    ↑ \uparrow    ↓ \downarrow
+    ⁰ ^0  ¹ ^1  ² ^2  ³ ^3  ⁴ ^4  ⁵ ^5  ⁶ ^6  ⁷ ^7  ⁸ ^8  ⁹ ^9
+    ₀ _0  ₁ _1  ₂ _2  ₃ _3  ₄ _4  ₅ _5  ₆ _6  ₇ _7  ₈ _8  ₉ _9
+"""
+"""Characters that pdflatex cannot print in text, or not in every font, and what they are in mathematics."""
 _SPECIAL = {
     **{character: f"\\{character}" for character in "_&%#${}"},
+    **{character: f"${command}$" for character, command in re.findall(r"(\S) (\S+)", _MATHEMATICS)},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -27,13 +46,8 @@ _SPECIAL = {
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
-    "±": r"$\pm$",
     "–": r"\textendash{}",
     "—": r"\textemdash{}",
-    "×": r"$\times$",
-    MINUS: "$-$",
-    "ε": r"$\varepsilon$",
-    OURS: r"$\diamond$",
 }
 _LIGATURE = re.compile(r"([-,'])(?=\1)")
 # A page of a common template holds about sixty lines of this size, caption and notes included.

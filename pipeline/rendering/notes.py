@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pipeline.config import Evaluations, Run
 
 _ITERATIONS, _TARGET_CLASSES, _QUERIES = 100, 9, 5000
-"""The published budgets (spec 7)."""
+"""The published budgets."""
 
 
 def budget_notes(evaluations: "Evaluations") -> dict[str, str]:

@@ -29,7 +29,7 @@ def suite_rows(methods: Sequence[tuple[str, Presentation]], weights: Sequence[st
 
 
 def row(name: str, method: Presentation, weights: str) -> Row:
-    """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it (spec 3.13)."""
+    """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it."""
     with_cfa = isinstance(method, Method) and isinstance(method.margin, RobustAccuracyMargin)
     suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
         weights

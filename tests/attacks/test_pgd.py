@@ -132,7 +132,9 @@ def test_a_step_beyond_radius_and_box_is_projected_on_their_intersection() -> No
 
 def test_a_step_from_outside_ends_in_the_ball_and_the_box() -> None:
     """AF-08."""
-    delta = run(IdentityModel(), pixels(0.02, 0.5, 0.5), [0], radius=0.03 / UNIT, start=pixels(-0.05, 0.1, 0), num_steps=1)
+    delta = run(
+        IdentityModel(), pixels(0.02, 0.5, 0.5), [0], radius=0.03 / UNIT, start=pixels(-0.05, 0.1, 0), num_steps=1
+    )
     torch.testing.assert_close(delta[0, :2] * UNIT, torch.tensor([-0.02, 0.03], dtype=torch.float64))
 
 

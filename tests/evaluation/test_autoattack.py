@@ -1,6 +1,8 @@
 """AutoAttack and Square as evaluations, against the package's own driver and attacks."""
 
+import warnings
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import pytest
@@ -13,33 +15,37 @@ from torch import Tensor, nn
 
 from pipeline import seeds
 from pipeline.attacks import autoattack
-from pipeline.attacks.autoattack import Member, Perturbing, attack_survivors
+from pipeline.attacks.autoattack import Chunked, Member, Perturbing, attack_block, check_square
 from pipeline.attacks.pgd import attacking
 from pipeline.config import AutoAttackEvaluation, SquareEvaluation
-from pipeline.evaluation.protocol import evaluate_model
+from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
+from pipeline.evaluation.square import alone
+from pipeline.evaluation.survivors import Ensemble, block_predictions
 from tests.evaluation.toys import EPSILON, Ledger, Seeing, tiny_model, tiny_set
 
 BUDGET = AutoAttackEvaluation(iterations=5, target_classes=2, queries=20)
 UNUSED = {"model", "predict", "device", "logger"}
 
 
-def driven(classes: int, protocol: AutoAttackEvaluation, attacks: list[str]) -> list[int]:
-    """The predictions that the package's own driver leaves, with its attacks on our budget and our evaluation's seed."""
-    model, test = tiny_model(classes).eval().requires_grad_(False), tiny_set(classes=classes)
-    seed, targets = seeds.derived(0, "evaluation.autoattack"), classes - 1
+def driven(test: EvaluationSet, protocol: AutoAttackEvaluation, attacks: list[str], block: int = 0) -> list[int]:
+    """The predictions that the package's own driver leaves, with its attacks on our budget and the seed of our block."""
+    classes = len(test.class_names)
+    model, targets = tiny_model(classes).eval().requires_grad_(False), classes - 1
+    seed = seeds.derived(0, "evaluation.autoattack", block)
     driver = AutoAttack(model, eps=EPSILON, seed=seed)
     driver.attacks_to_run = attacks
     driver.apgd = APGDAttack(model, n_iter=protocol.iterations, eps=EPSILON)
     driver.apgd_targeted = APGDAttack_targeted(model, n_iter=protocol.iterations, eps=EPSILON, n_target_classes=targets)
     driver.fab = FABAttack_PT(model, n_iter=protocol.iterations, eps=EPSILON, n_target_classes=targets)
     driver.square.n_queries = protocol.queries
-    _, predictions = driver.run_standard_evaluation(test.images / 255, test.labels, batch_size=protocol.batch_size)
+    _, predictions = driver.run_standard_evaluation(test.images / 255, test.labels, batch_size=len(test))
     return predictions.tolist()
 
 
-def test_autoattack_leaves_the_predictions_of_the_package_s_own_driver() -> None:
-    protocol = AutoAttackEvaluation(iterations=12, queries=60, batch_size=16)
-    expected = driven(5, protocol, ["apgd-ce", "apgd-t", "fab-t", "square"])
+@pytest.mark.parametrize("batch_size", [16, 512])
+def test_autoattack_leaves_the_predictions_of_the_package_s_own_driver(batch_size: int) -> None:
+    protocol = AutoAttackEvaluation(iterations=12, queries=60, batch_size=batch_size)
+    expected = driven(tiny_set(), protocol, ["apgd-ce", "apgd-t", "fab-t", "square"])
     rows = evaluate_model("autoattack", tiny_model(), tiny_set(), protocol, epsilon=EPSILON).to_pandas()
     assert rows["adversarial"].tolist() == expected
     clean, robust = (rows[name].to_numpy() == rows["label"].to_numpy() for name in ("clean", "adversarial"))
@@ -70,9 +76,8 @@ def test_the_published_budget_builds_the_attacks_of_the_package_s_standard_versi
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_with_few_classes_autoattack_runs_without_the_attack_whose_loss_needs_four(classes: int) -> None:
-    ledger, protocol = Ledger(), AutoAttackEvaluation(iterations=12, queries=20, batch_size=64)
-    expected = driven(classes, protocol, ["apgd-ce", "fab-t", "square"])
-    test = tiny_set(classes=classes)
+    ledger, protocol, test = Ledger(), AutoAttackEvaluation(iterations=12, queries=20), tiny_set(classes=classes)
+    expected = driven(test, protocol, ["apgd-ce", "fab-t", "square"])
     rows = evaluate_model(
         "autoattack", tiny_model(classes), test, protocol, epsilon=EPSILON, watcher=ledger.watcher
     ).to_pandas()
@@ -145,17 +150,18 @@ def test_evaluating_changes_neither_the_model_nor_the_random_state() -> None:
 @pytest.mark.parametrize("name", ["autoattack", "square"])
 def test_progress_adds_up_to_the_images(name: str) -> None:
     protocol = {"autoattack": BUDGET, "square": SquareEvaluation(queries=20)}[name]
-    for epsilon in (0.0, EPSILON, 1.0):
-        ledger = Ledger()
-        evaluate_model(name, tiny_model(), tiny_set(), protocol, epsilon=epsilon, watcher=ledger.watcher)
+    for epsilon, block_size, batch_size in ((0.0, 40, 40), (EPSILON, 40, 7), (EPSILON, 16, 16), (1.0, 16, 7)):
+        ledger, sizes = Ledger(), {"block_size": block_size, "batch_size": batch_size}
+        settings = protocol.model_copy(update=sizes)
+        evaluate_model(name, tiny_model(), tiny_set(), settings, epsilon=epsilon, watcher=ledger.watcher)
         assert sum(ledger.steps) == pytest.approx(40)
         assert min(ledger.steps) >= 0
 
 
 def test_the_package_s_warnings_are_passed_on_once() -> None:
-    ledger = Ledger()
+    ledger, settings = Ledger(), SquareEvaluation(queries=2, block_size=16)
     model = nn.Sequential(tiny_model(), nn.Softmax(dim=1))
-    evaluate_model("square", model, tiny_set(), SquareEvaluation(queries=2), epsilon=EPSILON, watcher=ledger.watcher)
+    evaluate_model("square", model, tiny_set(), settings, epsilon=EPSILON, watcher=ledger.watcher)
     assert ledger.remarks == [
         "AutoAttack warns: it seems that the output is a probability distribution, please be sure that the logits are "
         "used! See flags_doc.md for details."
@@ -163,7 +169,7 @@ def test_the_package_s_warnings_are_passed_on_once() -> None:
 
 
 class Scripted:
-    """An attack that adds `shift` to the images in the given places of the first batch, and notes what it attacked."""
+    """An attack that adds `shift` to the images in the given places, and notes what it attacked."""
 
     def __init__(self, shift: float, places: list[int]) -> None:
         self.shift, self.places, self.attacked = shift, places, torch.empty(0)
@@ -189,19 +195,10 @@ def survivors(*script: Scripted, predictions: list[int], epsilon: float = 0.1) -
     model, images = BrightIsOne(), torch.full((4, 1, 1, 1), 0.45)
     labels = torch.zeros(4, dtype=torch.long)
     members = [attack.member(f"attack {number}") for number, attack in enumerate(script)]
-    ledger = Ledger()
     with attacking(model, "eval"):
-        return attack_survivors(
-            members,
-            model,
-            images,
-            labels,
-            torch.tensor(predictions),
-            epsilon=epsilon,
-            batch_size=4,
-            advance=ledger.watcher.advance,
-            remark=ledger.watcher.remark,
-        ).tolist()
+        found = attack_block(members, model, images, labels, torch.tensor(predictions), epsilon=epsilon, batch_size=4)
+    assert len(found) == 1 + len(script) and found[0].tolist() == predictions
+    return found[-1].tolist()
 
 
 def test_an_attack_sees_only_images_that_withstood_all_before_it() -> None:
@@ -218,3 +215,159 @@ def test_an_attack_that_leaves_the_ball_or_the_unit_interval_is_not_believed() -
         survivors(Scripted(float("nan"), [0]), predictions=[0, 0, 0, 0])
     with pytest.raises(AssertionError, match=r"attack 0 left \[0, 1\]: \[0\.4.*, 1\.0"):
         survivors(Scripted(0.6, [0]), predictions=[0, 0, 0, 0], epsilon=0.9)
+
+
+SETTINGS = {
+    "autoattack": BUDGET.model_copy(update={"block_size": 16}),
+    "square": SquareEvaluation(queries=60, block_size=16),
+}
+ENSEMBLES: dict[str, Ensemble] = {
+    "autoattack": partial(
+        autoattack.standard, epsilon=EPSILON, num_classes=5, iterations=5, target_classes=2, queries=20
+    ),
+    "square": partial(alone, epsilon=EPSILON, queries=60),
+}
+
+
+def adversarial(name: str, test: EvaluationSet, seed: int = 0, **changes: int) -> list[int]:
+    settings = SETTINGS[name].model_copy(update=changes)
+    return evaluate_model(name, tiny_model(), test, settings, epsilon=EPSILON, seed=seed)["adversarial"].to_pylist()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_batch_size_does_not_matter(name: str) -> None:
+    expected = adversarial(name, tiny_set())
+    for batch_size in (1, 5, 7, 16, 40):
+        assert adversarial(name, tiny_set(), batch_size=batch_size) == expected
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_blocks_computed_one_by_one_in_any_order_are_the_whole_evaluation(name: str) -> None:
+    model, test = tiny_model().eval().requires_grad_(False), tiny_set()
+    found = {
+        number: block_predictions(
+            ENSEMBLES[name], model, test, number, SETTINGS[name], name=name, epsilon=EPSILON, seed=4
+        )
+        for number in (2, 0, 1)
+    }
+    assert [found[number].shape[1] for number in range(3)] == [16, 16, 8]
+    joined = torch.cat([found[number][-1] for number in range(3)])
+    assert joined.tolist() == adversarial(name, test, seed=4)
+
+
+def test_every_block_is_the_package_s_own_driver_with_the_block_s_seed() -> None:
+    test, protocol = tiny_set(), AutoAttackEvaluation(iterations=12, queries=60, block_size=16)
+    expected = []
+    for number in range(3):
+        here = slice(16 * number, 16 * (number + 1))
+        block = replace(test, images=test.images[here], labels=test.labels[here])
+        expected += driven(block, protocol, ["apgd-ce", "apgd-t", "fab-t", "square"], number)
+    rows = evaluate_model("autoattack", tiny_model(), test, protocol, epsilon=EPSILON)
+    assert rows["adversarial"].to_pylist() == expected
+
+
+def first_noise(images: Tensor, number: int, seed: int, block_size: int) -> Tensor:
+    """What Square adds first to the images of a block."""
+    seen: list[Tensor] = []
+    model, settings = tiny_model().eval(), SquareEvaluation(queries=1, block_size=block_size)
+    # All images are attacked: their labels are what the network says.
+    test = EvaluationSet(images, model(images / 255).argmax(dim=1), tuple("abcde"))
+    block_predictions(
+        ENSEMBLES["square"],
+        Seeing(model, seen.append),
+        test,
+        number,
+        settings,
+        name="square",
+        epsilon=EPSILON,
+        seed=seed,
+    )
+    clean, _again_clean, noisy, *_ = seen
+    return noisy - clean
+
+
+def test_two_blocks_of_the_same_images_get_different_noise() -> None:
+    images = tiny_set(8).images.repeat(2, 1, 1, 1)
+    first, second = (first_noise(images, number, seed=0, block_size=8) for number in (0, 1))
+    assert first.shape == second.shape
+    assert not torch.equal(first, second)
+    assert torch.equal(first, first_noise(images, 0, seed=0, block_size=8))
+
+
+def test_another_seed_or_block_size_draws_other_noise() -> None:
+    images = tiny_set(16).images
+    noise = first_noise(images, 0, seed=0, block_size=16)
+    assert not torch.equal(noise, first_noise(images, 0, seed=1, block_size=16))
+    halves = torch.cat([first_noise(images, number, seed=0, block_size=8) for number in (0, 1)])
+    assert noise.shape == halves.shape
+    assert not torch.equal(noise[8:], halves[8:])
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 12, 14])
+def test_a_network_in_chunks_has_the_logits_and_the_gradient_of_the_whole(count: int) -> None:
+    model, images = tiny_model().eval().requires_grad_(False), tiny_set(count).images / 255
+    whole, parts = images.clone().requires_grad_(), images.clone().requires_grad_()
+    expected, found = model(whole), Chunked(model, 5)(parts)
+    torch.testing.assert_close(found, expected)
+    weight = torch.linspace(-1, 1, count)[:, None]
+    (found.square() * weight).sum().backward()
+    (expected.square() * weight).sum().backward()
+    torch.testing.assert_close(parts.grad, whole.grad)
+
+
+def passes(count: int, *, gradient: bool) -> list[int]:
+    """How many images a network sees, call by call, when `count` are classified five at a time."""
+    sizes: list[int] = []
+    model = Seeing(tiny_model().eval().requires_grad_(False), lambda batch: sizes.append(len(batch)))
+    images = (tiny_set(count).images / 255).requires_grad_(gradient)
+    with torch.set_grad_enabled(gradient):
+        logits = Chunked(model, 5)(images)
+    if gradient:
+        logits.sum().backward()
+    return sizes
+
+
+def test_only_images_beyond_the_batch_size_are_computed_twice_and_only_for_gradients() -> None:
+    assert passes(5, gradient=True) == passes(5, gradient=False) == [5]
+    assert passes(12, gradient=False) == [5, 2, 5]
+    assert passes(12, gradient=True) == [5, 2, 5, 2, 5]
+
+
+def test_square_is_suspicious_where_it_breaks_more_than_two_images_in_a_thousand_of_all_blocks() -> None:
+    members = [Scripted(0.0, []).member(name) for name in ("apgd-ce", "square")]
+    labels, found = torch.zeros(1000, dtype=torch.long), torch.zeros(3, 1000, dtype=torch.long)
+    found[:, :400] = 1
+    found[-1, 400:402] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_square(members, found, labels)
+    found[-1, 999] = 1
+    with pytest.warns(Warning, match=r"Square Attack has decreased the robust accuracy of 0\.30%"):
+        check_square(members, found, labels)
+
+
+class Kept:
+    """A tensor kept for a backward pass; counts how many live at a time."""
+
+    alive, most = 0, 0
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        Kept.alive += 1
+        Kept.most = max(Kept.most, Kept.alive)
+
+    def __del__(self) -> None:
+        Kept.alive -= 1
+
+
+def most_kept(count: int) -> int:
+    Kept.most = Kept.alive
+    model, images = tiny_model().eval().requires_grad_(False), (tiny_set(count).images / 255).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        Chunked(model, 5)(images).sum().backward()
+    return Kept.most
+
+
+def test_of_many_chunks_only_one_keeps_more_than_its_images() -> None:
+    assert most_kept(5) > 4
+    assert most_kept(20) == most_kept(5) + 3

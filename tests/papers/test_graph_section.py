@@ -16,7 +16,8 @@ from pipeline.papers.figure_rows import FIGURES
 from pipeline.papers.graph import GRAPH, inputs, outputs, section, with_section
 from pipeline.papers.needs import PAPER_TARGETS, needs
 
-STARTS = {"frl": "at_constant", "frl_005": "at_constant"}
+STARTS = {"frl": "at_constant", "frl_005": "pgd_at", "frl_007": "pgd_at"}
+ABLATIONS = {"table5": "fair_tat_one_pass", "table6": "fair_tat_constant_one_pass"}
 """Spec 3.8: FRL starts from AT with a constant margin, of the same suite and seed."""
 
 
@@ -74,6 +75,8 @@ def expected_runs(target) -> set[tuple[str, str, int]]:
         runs = {(content.suite, row.method, 0) for row in content.rows}
     else:
         runs = {run for one in needs(target.cells) for run in one.runs}
+        if target.name in ABLATIONS:
+            runs |= {("cifar10", ABLATIONS[target.name], seed) for seed in range(5)}
     return runs | {(suite, STARTS[method], seed) for suite, method, seed in runs if method in STARTS}
 
 

@@ -26,7 +26,7 @@ UNTRAINED = {"clean": {"last"}}
 OURS_ONLY = dict.fromkeys(("fair_tat", "fair_tat_trades", "fair_tat_fat"), AVERAGED)
 BASELINES = {name: rows for name, rows in MAIN_ROWS.items() if name in ("at", "trades", "trades_cfa", "fat")}
 BAT_ROWS = {
-    name: {"last"} for name in ("at_constant", "trades_original_1", "trades_original_6", "frl_005", "frl", "bat")
+    name: {"last"} for name in ("pgd_at", "trades_original_1", "trades_original_6", "frl_005", "frl_007", "bat")
 }
 SPEC = {
     "table1": MAIN_ROWS | UNTRAINED,
@@ -42,8 +42,8 @@ SPEC = {
     "table11": {"xcit_at": {"last"}, "xcit_fair_tat": {"last"}},
     "bat_table1": BAT_ROWS,
     "bat_table2": {name: {"last"} for name in ("bat_no1", "bat_no2", "bat_no3", "bat_no4", "bat", "bat_no6")},
-    "bat_table3": {"fat_original": {"last"}, "gairat": {"last"}},
-    "bat_table4": {"at_constant": {"last"}},
+    "bat_table3": {"fat_bat": {"last"}, "gairat": {"last"}},
+    "bat_table4": {"pgd_at": {"last"}},
 }
 
 

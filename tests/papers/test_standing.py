@@ -160,7 +160,7 @@ def test_a_partial_table_shows_what_there_is_and_says_what_is_missing(capsys: py
 
 
 def test_a_complete_table_says_nothing_of_missing_runs():
-    for method in ("fat_original", "gairat"):
+    for method in ("fat_bat", "gairat"):
         train("cifar10_resnet18", method, absent=("ema", "fawa"))
         evaluate("cifar10_resnet18", method, absent=("ema", "fawa"), steps=20)
     paper.main("bat_table3")
@@ -208,10 +208,10 @@ def planned(target: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_plan_lists_what_is_left_and_writes_nothing(capsys: pytest.CaptureFixture[str]):
     said = planned("bat_table4", capsys)
     assert [line for line in said.splitlines() if "@" in line] == [
-        "train@cifar10_resnet18_wo2345-at_constant-s0",
-        "train@cifar10_resnet18_wo1689-at_constant-s0",
-        "pgd@cifar10_resnet18_wo2345-at_constant-s0",
-        "pgd@cifar10_resnet18_wo1689-at_constant-s0",
+        "train@cifar10_resnet18_wo2345-pgd_at-s0",
+        "train@cifar10_resnet18_wo1689-pgd_at-s0",
+        "pgd@cifar10_resnet18_wo2345-pgd_at-s0",
+        "pgd@cifar10_resnet18_wo1689-pgd_at-s0",
     ]
     assert "Not complete. Missing or stale: 2 of 2 evaluations, 2 trainings." in said
 
@@ -231,4 +231,4 @@ def test_the_plan_of_the_demo_report_is_of_the_demo(capsys: pytest.CaptureFixtur
     stages = [line for line in planned("demo_report", capsys).splitlines() if "@" in line]
     assert stages
     assert all("@demo-" in stage for stage in stages)
-    assert "steps@demo-fair_tat-s0" in stages
+    assert "steps@demo-at_constant-s0" in stages

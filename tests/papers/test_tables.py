@@ -20,8 +20,8 @@ SHAPES = {
     "table2": (22, 6),
     "table3": (18, 9),
     "table4": (18, 9),
-    "table5": (6, 4),
-    "table6": (9, 4),
+    "table5": (9, 4),
+    "table6": (12, 4),
     "table7": (23, 4),
     "table8": (22, 4),
     "table9": (18, 9),
@@ -46,13 +46,13 @@ def test_every_printed_number_stands_in_our_table_with_the_printed_decimals(name
     grid = grid_of(name)
     assert (len(grid.lines), len(grid.columns)) == SHAPES[name]
     shown = sorted(cell.number for line in grid.lines for cell in line.cells if cell.mean is not None)
-    assert shown == sorted(f"{cell.value:.{target.decimals}f}" for cell in target.cells)
+    assert shown == sorted(f"{entry.cell.value:.{target.decimals}f}" for entry in entries(target))
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_bear_the_printed_labels_in_the_printed_order(name):
     grid = grid_of(name)
-    printed = list(dict.fromkeys(cell.label for cell in PAPER_TARGETS[name].cells))
+    printed = list(dict.fromkeys(entry.cell.label for entry in entries(PAPER_TARGETS[name])))
     found = [one.headings[-1] for one in grid.columns] if name in SIDEWAYS else [line.label for line in grid.lines]
     assert [label.replace("λ", "lambda").replace("Φ", "Phi") for label in found] == printed
 
@@ -89,7 +89,7 @@ def test_the_rows_of_the_papers_own_methods_are_marked():
         name: [line.label for line in grid_of(name).lines if line.ours] for name in ("table1", "table6", "bat_table1")
     }
     assert marked["table1"] == [cell.label for cell in PAPER_TARGETS["table1"].cells[::8] if cell.is_ours]
-    assert len(marked["table6"]) == 6
+    assert len(marked["table6"]) == 9, "with its three ablations"
     assert marked["bat_table1"] == ["Ours (BAT)"]
     assert [one.headings[-1] for one in grid_of("table9").columns if not one.ours] == []
 
@@ -177,3 +177,18 @@ def test_the_demo_stands_in_the_papers_layout_and_says_that_it_is_the_demo():
 def test_the_demo_leaves_out_other_data_and_tables_it_has_no_row_of():
     names = [target.name for target in demo_tables(["at_constant"])]
     assert names == ["table6", "bat_table1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("table5", "fair_tat_one_pass"), ("table6", "fair_tat_constant_one_pass")]
+)
+def test_an_ablation_table_has_fair_tat_with_one_clean_pass_below_fair_tat(name: str, method: str) -> None:
+    labels = [line.label for line in grid_of(name).lines]
+    added = [label for label in labels if "one clean pass" in label]
+    assert added == [f"FAIR-TAT (CTS, one clean pass){weights}" for weights in ("", " + EMA", " + CFA")]
+    for label in added:
+        assert labels[labels.index(label) - 1] == label.replace(", one clean pass", "")
+    needed = {entry.need.method for entry in entries(PAPER_TARGETS[name]) if entry.cell.label in added}
+    assert needed == {method}
+    others = [cell.label for cell in PAPER_TARGETS[name].cells]
+    assert [label for label in labels if label not in added] == list(dict.fromkeys(others))

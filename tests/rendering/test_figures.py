@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -12,11 +13,22 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from pipeline.errors import UserError
 from pipeline.rendering.content import Row
-from pipeline.rendering.figures import PALETTE, class_accuracy, class_cfps, class_epsilon, save_figure
-from tests.rendering.toys import AT, NASTY, OURS, TRADES, of_classes, tidy
+from pipeline.rendering.figures import (
+    PALETTE,
+    class_accuracy,
+    class_cfps,
+    class_epsilon,
+    class_errors,
+    clean_class_accuracy,
+    save_figure,
+    source_and_target,
+)
+from pipeline.rendering.series import class_series
+from tests.rendering.toys import AT, NASTY, OURS, TRADES, entry, of_classes, tidy
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -26,13 +38,32 @@ def scores(method="at", values=(0.5, 0.3, 0.2), *, classes=CLASSES, evaluation="
     return of_classes(method, accuracies, metric=metric, evaluation=evaluation, **keys)
 
 
-def accuracies(method="at", values=(0.9, 0.8, 0.7), **keys):
-    """The same class accuracies without attack, and half of them under PGD."""
-    halves = [value / 2 for value in values]
-    return [
-        *scores(method, values, evaluation="clean", metric="class_accuracy", **keys),
-        *scores(method, halves, metric="class_accuracy", **keys),
+def accuracies(method="at", values=(0.9, 0.8, 0.7), *, robust="pgd10", seed=0, **keys):
+    """Class accuracies without attack, and half of them under PGD; overall their mean, and half of it."""
+    both = (("clean", list(values)), (robust, [value / 2 for value in values]))
+    of_each = [
+        one
+        for evaluation, numbers in both
+        for one in scores(method, numbers, evaluation=evaluation, metric="class_accuracy", seed=seed, **keys)
     ]
+    overall = [
+        entry(float(np.nanmean(numbers)), method=method, evaluation=evaluation, seed=seed)
+        for evaluation, numbers in both
+    ]
+    return [*of_each, *overall]
+
+
+def one_network(classes=CLASSES):
+    """All that BAT's Figure 2 shows of a network, half of whose images stand every step."""
+    steps = dict(zip(classes, (4, 20, 50), strict=True))
+    return tidy(
+        [
+            *accuracies(robust="pgd20", half=0.05, classes=classes),
+            *of_classes("at", steps, metric="class_attack_steps", evaluation="steps", half=3),
+            entry(0.5, evaluation="steps"),
+            *scores(values=(0.5, 0.3, 0.2), classes=classes),
+        ]
+    )
 
 
 def many(count):
@@ -72,6 +103,15 @@ def ordinates(line: Line2D) -> np.ndarray:
     return np.asarray(line.get_ydata(), dtype=float)
 
 
+def dotted(axes: Axes) -> dict[str, float]:
+    """The height of every dotted line by its color."""
+    return {to_hex(line.get_color()).upper(): ordinates(line)[0] for line in axes.lines if line.get_linestyle() == ":"}
+
+
+def y_labels(figure: Figure) -> list[str]:
+    return [axes.get_ylabel() for axes in figure.axes]
+
+
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -80,30 +120,124 @@ def ticks(axes: Axes) -> list[str]:
     return [label.get_text() for label in axes.get_xticklabels()]
 
 
-def test_figure_1_has_a_bar_per_row_and_class_in_percent():
-    table = tidy([*scores(half=0.1), *scores("fair_tat", (0.4, 0.35, 0.25))])
-    figure = class_cfps(table, [AT, OURS], "demo")
-    (axes,) = figure.axes
-    np.testing.assert_allclose(heights(axes), [[50, 30, 20], [40, 35, 25]])
-    np.testing.assert_allclose(intervals(axes)[0], [[40, 60], [20, 40], [10, 30]])
-    assert ticks(axes) == list(CLASSES)
-    assert axes.get_ylabel() == "CFPS under PGD-10 (%)"
+def test_figure_1_has_the_clean_scores_above_those_under_attack_a_bar_per_row_and_class_in_percent():
+    clean = scores(values=(0.6, 0.4, 0), evaluation="clean")
+    table = tidy([*clean, *scores(half=0.1), *scores("fair_tat", (0.4, 0.35, 0.25))])
+    figure = drawn(class_cfps(table, [AT, OURS], "demo"))
+    above, below = figure.axes
+    np.testing.assert_allclose(heights(above), [[60, 40, 0]])
+    np.testing.assert_allclose(heights(below), [[50, 30, 20], [40, 35, 25]])
+    np.testing.assert_allclose(intervals(below)[0], [[40, 60], [20, 40], [10, 30]])
+    assert ticks(below) == list(CLASSES)
+    assert y_labels(figure) == ["Clean CFPS (%)", "PGD-10 CFPS (%)"]
     assert legend(figure) == ["AT", "FAIR-TAT", "95 % bootstrap interval", "uniform"]
 
 
-def test_figure_1_shows_the_uniform_distribution():
-    (axes,) = class_cfps(tidy(scores(values=(0.1,) * 10, classes=NASTY)), [AT], "demo").axes
-    np.testing.assert_allclose(ordinates(axes.lines[-1]), [10, 10])
+def test_figure_1_without_a_clean_error_has_the_scores_under_attack_alone():
+    undefined = scores(values=[float("nan")] * 3, evaluation="clean")
+    assert y_labels(drawn(class_cfps(tidy([*undefined, *scores()]), [AT], "demo"))) == ["PGD-10 CFPS (%)"]
 
 
-def test_figure_3_has_the_clean_accuracy_above_the_robust_one():
+def test_figure_1_shows_the_uniform_distribution_in_both_panels():
+    tenths = {"values": (0.1,) * 10, "classes": NASTY}
+    for axes in class_cfps(tidy([*scores(**tenths, evaluation="clean"), *scores(**tenths)]), [AT], "demo").axes:
+        np.testing.assert_allclose(ordinates(axes.lines[-1]), [10, 10])
+
+
+def test_figure_3_has_the_clean_accuracy_alone():
+    table = tidy([*accuracies(), *accuracies("fair_tat", (0.6, 0.5, 0.4))])
+    figure = drawn(clean_class_accuracy(table, [AT, OURS], "demo"))
+    (axes,) = figure.axes
+    np.testing.assert_allclose(heights(axes), [[90, 80, 70], [60, 50, 40]])
+    assert axes.get_ylabel() == "Clean accuracy (%)"
+    assert legend(figure) == ["AT", "FAIR-TAT", "95 % bootstrap interval", "overall (easy above, hard below)"]
+    assert axes.get_ylim()[0] == 0
+
+
+def test_dotted_lines_in_the_color_of_the_row_stand_at_its_overall_accuracy():
+    entries = [*accuracies(), *accuracies("fair_tat", (0.6, 0.5, 0.4))]
+    # Overall is the share of all images, whatever the mean over classes.
+    unbalanced = [one | {"value": 0.42} if one["value"] == 0.5 and not one["class_name"] else one for one in entries]
+    (axes,) = clean_class_accuracy(tidy(unbalanced), [AT, OURS], "demo").axes
+    assert dotted(axes) == pytest.approx({PALETTE[0]: 80, PALETTE[1]: 42})
+
+
+def test_figure_3_of_a_suite_has_the_clean_accuracy_above_the_robust_one_each_with_its_overall_accuracy():
     figure = class_accuracy(tidy([*accuracies(), *accuracies("fair_tat", (0.6, 0.5, 0.4))]), [AT, OURS], "demo")
     above, below = figure.axes
     np.testing.assert_allclose(heights(above), [[90, 80, 70], [60, 50, 40]])
     np.testing.assert_allclose(heights(below), [[45, 40, 35], [30, 25, 20]])
-    assert [axes.get_ylabel() for axes in figure.axes] == ["Clean accuracy (%)", "PGD-10 accuracy (%)"]
-    assert legend(figure) == ["AT", "FAIR-TAT", "95 % bootstrap interval"]
+    assert dotted(above) == pytest.approx({PALETTE[0]: 80, PALETTE[1]: 50})
+    assert dotted(below) == pytest.approx({PALETTE[0]: 40, PALETTE[1]: 25})
+    assert y_labels(figure) == ["Clean accuracy (%)", "PGD-10 accuracy (%)"]
+    assert legend(figure) == ["AT", "FAIR-TAT", "95 % bootstrap interval", "overall (easy above, hard below)"]
     assert above.get_ylim()[0] == below.get_ylim()[0] == 0
+
+
+def test_dotted_lines_over_seeds_are_means():
+    table = tidy([*accuracies(), *accuracies(values=(0.5, 0.4, 0.3), seed=1)])
+    (axes,) = clean_class_accuracy(table, [AT], "demo").axes
+    assert dotted(axes) == pytest.approx({PALETTE[0]: 60})
+
+
+def test_bat_figure_4_has_what_accuracies_miss_and_their_intervals_turned():
+    lopsided = [
+        one | {"low": one["value"] - 0.02, "high": one["value"] + 0.05} if one["class_name"] else one
+        for one in accuracies(robust="pgd20")
+    ]
+    figure = drawn(class_errors(tidy(lopsided), [AT], "demo"))
+    above, below = figure.axes
+    np.testing.assert_allclose(heights(above), [[10, 20, 30]])
+    np.testing.assert_allclose(heights(below), [[55, 60, 65]])
+    np.testing.assert_allclose(intervals(above)[0], [[5, 12], [15, 22], [25, 32]])
+    assert y_labels(figure) == ["Clean error (%)", "PGD-20 error (%)"]
+    assert legend(figure) == ["AT", "95 % bootstrap interval"]
+
+
+def test_errors_over_seeds_do_not_leave_the_possible():
+    table = tidy([*accuracies(values=(1, 1, 0)), *accuracies(values=(0.6, 1, 0.5), seed=1)])
+    ends = np.array(intervals(class_errors(table, [AT], "demo", robust="pgd10").axes[0])[0])
+    assert ends.min() >= 0
+    assert ends.max() <= 100
+    assert (ends[:, 0] <= ends[:, 1]).all()
+
+
+def test_bat_figure_2_has_accuracies_side_by_side_then_steps_then_the_targets_of_another_attack():
+    figure = drawn(source_and_target(one_network(), AT, "demo"))
+    accuracy, steps, targets = figure.axes
+    np.testing.assert_allclose(heights(accuracy), [[90, 80, 70], [45, 40, 35]])
+    np.testing.assert_allclose(heights(steps), [[4, 20, 50]])
+    np.testing.assert_allclose(intervals(steps)[0], [[1, 7], [17, 23], [47, 53]])
+    np.testing.assert_allclose(heights(targets), [[50, 30, 20]])
+    np.testing.assert_allclose(ordinates(targets.lines[-1]), [100 / 3, 100 / 3])
+    assert y_labels(figure) == ["Accuracy (%)", "Attack steps", "Share (%)"]
+    assert legend(figure) == ["Clean accuracy", "PGD-20 accuracy", "95 % bootstrap interval", "uniform"]
+
+
+def test_bat_figure_2_names_its_network_the_share_of_unbroken_images_and_the_distance_to_uniform():
+    """Half of |1/2 - 1/3| + |3/10 - 1/3| + |1/5 - 1/3| is 1/6."""
+    titles = [axes.get_title(loc="left") for axes in source_and_target(one_network(), AT, "demo").axes]
+    assert titles[0] == "(a) AT: class accuracy"
+    assert "50.0 % stay unbroken" in titles[1]
+    assert "under PGD-10; total variation to uniform 0.167" in titles[2]
+
+
+def test_titles_of_bat_figure_2_fit_the_figure():
+    figure = drawn(source_and_target(one_network(), replace(AT, label="TRADES (1/λ = 6)"), "demo"))
+    texts = [text for axes in figure.axes for text in axes.findobj(Text) if text.get_text().startswith("(")]
+    assert len(texts) == 3
+    assert all(text.get_window_extent().x1 < figure.bbox.x1 for text in texts)
+
+
+def test_steps_over_seeds_are_not_cut_off_at_100_percent():
+    steps = [
+        of_classes("at", dict.fromkeys(CLASSES, value), metric="class_attack_steps", evaluation="steps", seed=seed)
+        for seed, value in enumerate((200, 300))
+    ]
+    entries = [one for of_seed in steps for one in of_seed]
+    (series,) = class_series(tidy(entries), [AT], "demo", "steps", "class_attack_steps")
+    np.testing.assert_allclose(series.mean, 250)
+    np.testing.assert_allclose(series.high, 250 + 100 / 2**0.5)
 
 
 def test_bars_over_seeds_are_means_and_their_lines_sample_standard_deviations():
@@ -130,7 +264,7 @@ def test_the_legend_says_where_rows_have_different_numbers_of_seeds():
     )
 
 
-def test_a_row_has_one_colour_in_all_figures_even_where_others_are_missing():
+def test_a_row_has_one_color_in_all_figures_even_where_others_are_missing():
     table = tidy([*scores("fair_tat"), *accuracies(), *accuracies("fair_tat")])
     rows = [AT, OURS]
     alone = class_cfps(table, rows, "demo").axes[0].containers[0]
@@ -161,7 +295,7 @@ def test_many_classes_are_sorted_curves_method_by_method():
     (axes,) = figure.axes
     for line, row in zip(axes.lines, values, strict=False):
         np.testing.assert_allclose(ordinates(line), 100 * np.sort(row)[::-1])
-    assert axes.get_xlabel() == "Rank of the class, each method sorted on its own (highest first)"
+    assert axes.get_xlabel() == "Rank of the class, each curve sorted on its own (highest first)"
     assert legend(figure) == ["AT", "FAIR-TAT", "uniform"]
 
 
@@ -171,7 +305,7 @@ def test_curves_of_accuracies_rise_and_tell_their_seeds():
     table = tidy([*accuracies(values=values, classes=classes), *accuracies(values=values, classes=classes, seed=1)])
     above, below = class_accuracy(table, [AT], "demo").axes
     np.testing.assert_allclose(ordinates(above.lines[0]), 100 * np.sort(values))
-    assert below.get_xlabel() == "Rank of the class, each method sorted on its own (lowest first; means over 2 seeds)"
+    assert below.get_xlabel() == "Rank of the class, each curve sorted on its own (lowest first; means over 2 seeds)"
 
 
 def test_figure_4_has_a_panel_per_method_and_a_line_per_class():

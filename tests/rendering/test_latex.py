@@ -6,9 +6,13 @@ from itertools import product
 
 import pytest
 
+from pipeline.rendering.content import Row
 from pipeline.rendering.latex import escaped, latex, write_latex
 from pipeline.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, table1, table9
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, content, entry, four, of_classes, seeds
+
+GREEK = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩαβγδεζηθικλμνξοπρςστυφχψω"
+SYMBOLS = "ϵϑϕϖϱ±×÷·−◇≤≥≠≈∼∝∈‖∞∂∇ℓ√∑∏←→↑↓⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉"
 
 
 def rows_of(tabular):
@@ -104,11 +108,24 @@ def test_a_small_table_reads_as_written_here():
         ("±", r"$\pm$"),
         ("−", "$-$"),
         ("◇", r"$\diamond$"),
+        ("λ", r"$\lambda$"),
+        ("ε", r"$\varepsilon$"),
+        ("Φ", r"$\Phi$"),
+        ("Α", r"$\mathrm{A}$"),
+        ("≥", r"$\geq$"),
+        ("∞", r"$\infty$"),
+        ("₂", r"$_2$"),
         ("é", "é"),
     ],
 )
 def test_special_characters_print_as_given(character, printed):
     assert escaped(f"a{character}b") == f"a{printed}b"
+
+
+def test_every_greek_letter_is_mathematics():
+    assert len(GREEK) == 49
+    assert re.fullmatch(r"(\$(\\[a-zA-Z]+|\\mathrm\{[A-Z]\}|o)\$)+", escaped(GREEK))
+    assert len({escaped(letter) for letter in GREEK}) == 49
 
 
 def test_an_escape_is_not_escaped_again():
@@ -187,19 +204,55 @@ def test_a_file_is_written_as_returned(tmp_path):
     assert (tmp_path / "table9.tex").read_bytes() == latex(grid).encode()
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
-@pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
-def test_every_layout_compiles_and_prints_class_names_as_given(tmp_path, encoding):
-    (tmp_path / "tables.tex").write_text("".join(latex(layout(everything())) for layout in LAYOUTS.values()))
-    (tmp_path / "document.tex").write_text(
+def compiled(directory, encoding=""):
+    """What pdflatex says of a document with tables.tex."""
+    (directory / "document.tex").write_text(
         rf"\documentclass{{article}}{encoding}\usepackage{{booktabs}}\usepackage{{graphicx}}"
         r"\begin{document}\input{tables.tex}\end{document}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
     assert result.returncode == 0, result.stdout[-2000:]
-    assert "Overfull" not in result.stdout
-    if encoding and shutil.which("pdftotext"):
-        subprocess.run(["pdftotext", "-layout", "document.pdf"], cwd=tmp_path, check=True)
-        text = (tmp_path / "document.txt").read_text()
+    return result.stdout
+
+
+def printed(directory):
+    """The words of the document, or None where no pdftotext is."""
+    if not shutil.which("pdftotext"):
+        return None
+    subprocess.run(["pdftotext", "-layout", "document.pdf"], cwd=directory, check=True)
+    return (directory / "document.txt").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
+@pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
+def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(tmp_path, encoding):
+    entries = [
+        entry(number / 1000, method=f"m{number}", evaluation=name, metric=metric)
+        for number in range(len(GREEK + SYMBOLS))
+        for name in ("clean", "pgd10")
+        for metric in ("overall_accuracy", "worst_class_accuracy")
+    ]
+    rows = [Row(f"m{number}", "last", f"<{letter}>") for number, letter in enumerate(GREEK + SYMBOLS)]
+    grid = table1(content(entries, rows, suites={"demo": "λ and Φ"}))
+    grid = replace(grid, caption=f"{GREEK} {SYMBOLS}", notes=(GREEK, SYMBOLS))
+    write_latex(tmp_path / "tables.tex", grid)
+    assert "Missing character" not in compiled(tmp_path, encoding)
+    text = printed(tmp_path)
+    if text is not None:
+        # Where a font has one shape for two letters, its name is that of the symbol or of the Latin letter.
+        text = text.translate(str.maketrans({"\N{MICRO SIGN}": "μ", "\N{INCREMENT}": "Δ", "\N{OHM SIGN}": "Ω"}))
+        latin = set("ΑΒΕΖΗΙΚΜΝΟΡΤΧο")
+        assert set(GREEK) - latin <= set(re.findall(r"< *(\S) *>", text))
+        assert set("ABEZHIKMNOPTXo") <= set(re.findall(r"< *(\S) *>", text))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
+@pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
+def test_every_layout_compiles_and_prints_class_names_as_given(tmp_path, encoding):
+    (tmp_path / "tables.tex").write_text("".join(latex(layout(everything())) for layout in LAYOUTS.values()))
+    output = compiled(tmp_path, encoding)
+    assert "Overfull" not in output
+    text = printed(tmp_path)
+    if encoding and text is not None:
         assert all(name in text for name in NASTY if name.isascii() and "~" not in name)

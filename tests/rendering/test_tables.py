@@ -60,7 +60,7 @@ def test_table_2_says_what_the_paper_did_not_evaluate():
 
 @pytest.mark.parametrize(("number", "layout"), [(3, table3), (4, table3), (10, table9)])
 def test_tables_3_and_9_have_the_printed_lines_columns_and_numbers(number, layout):
-    """Table 9 has the layout of Table 10, whose labels of corruptions are right (spec 5)."""
+    """Table 9 has the layout of Table 10, whose labels of corruptions are right."""
     rows = printed(number)
     grid = layout(as_content(rows, {"cifar10-c": "CIFAR-10-C"}))
     assert [column.headings for column in grid.columns] == [("CIFAR-10-C", name) for name in rows["method"].unique()]

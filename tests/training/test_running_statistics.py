@@ -267,7 +267,11 @@ def history_for(method: Method) -> ClassHistory:
     robust = torch.tensor([[40, 30, 30], [20, 70, 10], [30, 15, 55]])
     clean = torch.tensor([[70, 20, 10], [5, 90, 5], [10, 10, 80]])
     fields = {"train.robust": robust, "val.clean": clean, "val.pgd20": robust, "val.pgd10": robust}
-    fields |= {"train.soft": robust / 100, "val.ce": torch.tensor([0.9, 0.4, 0.6]), "val.kl": torch.tensor([0.3, 0.1, 0.2])}
+    fields |= {
+        "train.soft": robust / 100,
+        "val.ce": torch.tensor([0.9, 0.4, 0.6]),
+        "val.kl": torch.tensor([0.3, 0.1, 0.2]),
+    }
     epochs = range(-1 if method.needs_start_record else 0, EPOCH)
     return ClassHistory(CLASSES, tuple(EpochRecord(epoch, fields) for epoch in epochs))
 
