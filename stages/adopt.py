@@ -1,4 +1,4 @@
-"""Brings a published network into the study; from there on it is evaluated as if it had been trained here."""
+"""Brings a published network into the study; from there on it is evaluated, or fine-tuned, as if trained here."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +12,7 @@ from pipeline.data.canonical import Manifest
 from pipeline.files import whole_directory
 from pipeline.fingerprint import recorded
 from pipeline.methods.averaging import WEIGHT_SETS
-from pipeline.models import build_model
-from pipeline.models.settings import PublishedNetwork, ZooModel
+from pipeline.models.settings import PublishedNetwork
 from pipeline.training.artifacts import RunRecord, WeightsRecord
 from pipeline.training.checkpoint import save_weights
 
@@ -39,9 +38,7 @@ def described(architecture: PublishedNetwork, manifest: Manifest, suite: str, na
         UserError: the code has no fingerprint yet.
     """
     fingerprint = recorded(paths.FINGERPRINTS / "adopt" / suite / name)
-    if isinstance(architecture, ZooModel):
-        # Where a copy of the weights lies says nothing about the network.
-        architecture = architecture.model_copy(update={"path": None})
+    architecture = architecture.unplaced()
     return RunRecord(
         suite=suite,
         method=name,
@@ -73,8 +70,7 @@ def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) ->
     Raises:
         UserError: the weights cannot be had, or the network is not for these images and classes.
     """
-    classes, channels = len(record.class_names), record.image_shape[0]
-    model = build_model(architecture, num_classes=classes, channels=channels, mean=None, std=None)
+    model = record.model_copy(update={"architecture": architecture}).network(pretrained=True)
     origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
     with whole_directory(directory) as beside:
         sha256 = save_weights(paths.weights(beside, "last"), model.state_dict(), origin)

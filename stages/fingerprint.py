@@ -12,6 +12,7 @@ from pipeline.console import run_stage
 from pipeline.files import whole_directory
 from pipeline.fingerprint import digest, fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
+from pipeline.models.settings import Architecture
 from pipeline.papers.figure_rows import SHOWN_SUITES
 
 
@@ -42,7 +43,7 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
     for name in study.active:
         suite = study.suites[name]
         data = suite.data.model_dump(mode="json")
-        architecture = network_modules(suite)
+        architecture = network_modules(suite.architecture)
         yield Path("prepare", name), ["stages.prepare"], data
         yield Path("corrupt", name), ["stages.corrupt"], data
         for evaluation in paths.EVALUATIONS:
@@ -61,16 +62,16 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
             yield Path("adopt", run.suite_name, run.method_name), ["stages.adopt", run.architecture.module], settings
         if not isinstance(run, Training):
             continue
-        modules = ["stages.train", *network_modules(run.suite)]
+        modules = ["stages.train", *network_modules(run.architecture)]
         modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
         # The images reach DVC as data/<suite>: where they came from decides nothing.
         settings = {key: value for key, value in run.settings.items() if key not in ("seed", "data")}
         yield Path("train", run.suite_name, run.method_name), modules, settings
 
 
-def network_modules(suite: Suite) -> list[str]:
-    """The modules that build a suite's network; both are imported by name."""
-    return ["pipeline.models.normalization", suite.architecture.module]
+def network_modules(architecture: Architecture) -> list[str]:
+    """The modules that build a network, and load it where it is published; all are imported by name."""
+    return ["pipeline.models.normalization", architecture.module]
 
 
 def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:

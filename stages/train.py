@@ -10,7 +10,7 @@ import torch
 import typer
 
 from pipeline import paths, provenance, seeds
-from pipeline.config import Training, load_study
+from pipeline.config import Run, Suite, Training, load_study
 from pipeline.console import console, progress, run_stage
 from pipeline.data.canonical import Manifest, load_split
 from pipeline.device import choose_device, compiled, memory_in_words, name_of, peak_memory
@@ -19,7 +19,7 @@ from pipeline.files import whole_directory
 from pipeline.fingerprint import recorded
 from pipeline.methods.averaging import WEIGHT_SETS
 from pipeline.tracking import LiveTracker
-from pipeline.training.artifacts import RunRecord, WeightsRecord
+from pipeline.training.artifacts import RECORD, RunRecord, WeightsRecord, shape_in_words
 from pipeline.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from pipeline.training.guard import PatienceGuard
 from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
@@ -54,23 +54,23 @@ def main(
 
 
 def describe(run: Training, device: torch.device) -> RunRecord:
-    """The run's record as far as it is known before training."""
-    directory = paths.dataset(run.suite_name)
-    manifest = Manifest.load(directory)
-    statistics = None
-    if run.suite.normalise:
-        given = run.suite.statistics
-        statistics = {"mean": given.mean, "std": given.std} if given else {"mean": manifest.mean, "std": manifest.std}
+    """The run's record as far as it is known before training.
+
+    Raises:
+        UserError: the run that it starts from is missing, or holds another network than this one.
+    """
+    manifest = Manifest.load(paths.dataset(run.suite_name))
+    start = None if run.begun_from is None else record_of_start(run, run.begun_from, manifest)
     return RunRecord(
         suite=run.suite_name,
         method=run.method_name,
         seed=run.seed,
         class_names=manifest.class_names,
         image_shape=manifest.image_shape,
-        architecture=run.suite.architecture,
-        statistics=statistics,
+        architecture=run.architecture,
+        statistics=normalization(run.suite, manifest) if start is None else start.statistics,
         settings=run.settings,
-        start_sha256="" if run.start is None else RunRecord.load(paths.run(*run.start)).weights["last"].sha256,
+        start_sha256="" if start is None else start.weights["last"].sha256,
         fingerprint=recorded(paths.FINGERPRINTS / "train" / run.suite_name / run.method_name),
         data=manifest.digest,
         commit=provenance.commit(),
@@ -80,6 +80,39 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         seconds=0.0,
         weights={},
     )
+
+
+def normalization(suite: Suite, manifest: Manifest) -> dict[str, tuple[float, ...]] | None:
+    """Mean and std per channel of a suite's own network, in units of [0, 1] images; None without."""
+    if not suite.normalise:
+        return None
+    given = suite.statistics or manifest
+    return {"mean": given.mean, "std": given.std}
+
+
+def record_of_start(run: Training, start: Run, manifest: Manifest) -> RunRecord:
+    """The record of the run whose last weights a fine-tuning starts from.
+
+    Raises:
+        UserError: there is none yet, or its network is not the one that params.yaml names now for these images.
+    """
+    begins, again = f"{run.key} starts from {start.key}", f"`dvc repro {start.target}`"
+    if not (start.directory / RECORD).exists():
+        raise UserError(f"{begins}, but {start.directory} holds no finished run. Make it with {again}.")
+    record = RunRecord.load(start.directory)
+    held = (len(record.class_names), shape_in_words(record.image_shape))
+    wanted = (len(manifest.class_names), shape_in_words(manifest.image_shape))
+    if held != wanted:
+        raise UserError(
+            f"{begins}, a network for {held[0]} classes of {held[1]} images, but {run.suite_name} has {wanted[0]} "
+            f"classes of {wanted[1]} images. Make the start anew with {again}, or choose another one."
+        )
+    if record.architecture.unplaced() != run.architecture.unplaced():
+        raise UserError(
+            f"{begins}, which holds the network {record.architecture.described()}, but {paths.PARAMS} names "
+            f"{run.architecture.described()} now. Make the start anew with {again}."
+        )
+    return record
 
 
 def settings_of(run: Training, record: RunRecord) -> TrainingSettings:
@@ -104,12 +137,16 @@ def initial_model(record: RunRecord, run: Training, device: torch.device) -> tor
     """The network with the seed's initial weights, or with the last weights of the run that this one starts from.
 
     Initial weights are drawn on the CPU, so that every device starts from the same.
+
+    Raises:
+        UserError: the network is not for these images, or the weights that it starts from cannot be had.
     """
     torch.manual_seed(seeds.derived(run.seed, "init"))
-    model = record.network(pretrained=True)
+    model = record.network(pretrained=run.start is None)
     if run.start is not None:
         load_weights(paths.weights(paths.run(*run.start), "last"), model)
-    return model.to(memory_format=torch.channels_last).to(device)
+    # Published code may give its networks frozen, or in eval mode.
+    return model.train().requires_grad_(True).to(memory_format=torch.channels_last).to(device)
 
 
 def run_epochs(

@@ -1,5 +1,6 @@
 """params.yaml and runs.yaml: what they mean, and what wrong ones are told."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,39 @@ def edited(tmp_path: Path) -> Callable[..., Study]:
         edit(content)
         yaml.dump(content, tmp_path / file)
         return load_study(tmp_path / FILES[0], [tmp_path / name for name in FILES[1:]])
+
+    return load
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Callable[..., Study]:
+    """Loads the project's own files with methods that start from others, and a run of each on the demo."""
+
+    def load(
+        starts: dict[str, str],
+        *,
+        seed: int = 0,
+        adopted: str = "",
+        listed: bool = True,
+        near: dict[str, Any] | None = None,
+    ) -> Study:
+        yaml = YAML(typ="safe")
+        params = yaml.load(Path("params.yaml"))
+        for name, start in starts.items():
+            params["methods"][name] = {"label": name, "objective": {"kind": "at"}, "starts_from": start}
+        if near:
+            params["zoo"]["near"] = {"label": "Near", "architecture": near}
+        yaml.dump(params, tmp_path / "params.yaml")
+        lines = {name: {"method": name, "start": start} for name, start in starts.items() if listed}
+        sections = {"finetunes": lines, "adoptions": {adopted: {"method": adopted}} if adopted else {}}
+        own: dict[str, Any] = {"active": {"demo": None}, "runs": {}}
+        for section, named in sections.items():
+            own[section] = {
+                f"demo-{name}-s{seed}": {"suite": "demo", "seed": seed, **line} for name, line in named.items()
+            }
+            own["runs"] |= own[section]
+        yaml.dump(own, tmp_path / "own.yaml")
+        return load_study(tmp_path / "params.yaml", [tmp_path / "own.yaml"])
 
     return load
 
@@ -99,6 +133,101 @@ def test_a_fine_tuning_needs_the_run_it_starts_from(edited: Callable[..., Study]
 
     with pytest.raises(UserError, match=r"start: needs the run cifar100-at_constant-s7, which is missing"):
         edited("runs.yaml", add)
+
+
+@pytest.mark.parametrize(
+    ("start", "section", "line"),
+    [
+        ("at_constant", "trainings", "demo-at_constant-s7: {suite: demo, method: at_constant, seed: 7}"),
+        ("frl", "finetunes", "demo-frl-s7: {suite: demo, method: frl, seed: 7, start: at_constant}"),
+        ("rice2020", "adoptions", "demo-rice2020-s7: {suite: demo, method: rice2020, seed: 7}"),
+    ],
+)
+def test_a_missing_start_is_named_with_its_line_and_the_section_it_belongs_to(
+    tuned: Callable[..., Study], start: str, section: str, line: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        tuned({"tuned": start}, seed=7)
+    assert (
+        f"finetunes.demo-tuned-s7.start: needs the run demo-{start}-s7, which is missing; "
+        f"add the line `{line}` under {section}: in own.yaml\n"
+    ) in str(caught.value)
+
+
+def test_a_method_trains_the_published_network_that_it_starts_from_itself_or_over_others(
+    tuned: Callable[..., Study],
+) -> None:
+    study = tuned({"first": "rice2020", "second": "first"}, adopted="rice2020")
+    rice = study.zoo["rice2020"].architecture
+    for name, start, target in (("first", "rice2020", "adopt"), ("second", "first", "finetune")):
+        run = study.training("demo", name, 0)
+        assert run.architecture == rice
+        assert run.start == ("demo", start, 0)
+        assert run.begun_from is not None
+        assert run.begun_from.target == f"{target}@demo-{start}-s0"
+        assert run.settings["architecture"] == rice.model_dump(mode="json")
+        assert run.settings["start"] == start
+
+
+def test_where_published_weights_lie_decides_nothing_of_what_starts_from_them(tuned: Callable[..., Study]) -> None:
+    placed, elsewhere = (
+        tuned({"tuned": "near"}, adopted="near", near={"kind": "zoo", "name": "Rice2020Overfitting", "path": path})
+        for path in ("rice.pt", None)
+    )
+    assert placed.training("demo", "tuned", 0).settings == elsewhere.training("demo", "tuned", 0).settings
+    other = tuned({"tuned": "near"}, adopted="near", near={"kind": "zoo", "name": "Rade2021Helper_R18_ddpm"})
+    assert other.training("demo", "tuned", 0).settings != placed.training("demo", "tuned", 0).settings
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_start_that_there_is_not_is_refused_with_those_that_there_are(
+    tuned: Callable[..., Study], listed: bool
+) -> None:
+    with pytest.raises(UserError) as caught:
+        tuned({"tuned": "rice2021"}, listed=listed)
+    found = re.search(
+        r"methods\.tuned\.starts_from: there is no method or published network 'rice2021'; there are the methods (.*), "
+        r"and in zoo: (.*)\. Define it in params\.yaml or correct the name\n",
+        str(caught.value),
+    )
+    assert found is not None
+    study = load_study()
+    assert {*found[1].split(", ")} == {*study.methods, "tuned"}
+    assert {*found[2].split(", ")} == {*study.zoo}
+
+
+@pytest.mark.parametrize(
+    ("starts", "circle"),
+    [
+        ({"a": "a"}, "methods.a.starts_from: goes in a circle, a -> a;"),
+        ({"a": "b", "b": "c", "c": "b"}, "methods.a.starts_from: goes in a circle, a -> b -> c -> b;"),
+    ],
+)
+def test_starts_in_a_circle_are_refused(tuned: Callable[..., Study], starts: dict[str, str], circle: str) -> None:
+    with pytest.raises(UserError) as caught:
+        tuned(starts)
+    assert f"{circle} let one of them start from random weights\n" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "line", "message"),
+    [
+        ("finetunes", "demo-at-s7", {"method": "at"}, "finetunes.demo-at-s7: at starts from no other run; move the line to trainings:"),
+        ("trainings", "demo-frl-s7", {"method": "frl", "start": "at_constant"}, "trainings.demo-frl-s7: frl starts from at_constant; move the line to finetunes:"),
+        ("trainings", "demo-frl-s7", {"method": "frl"}, "trainings.demo-frl-s7.start: is None, but frl needs `start: at_constant`, under finetunes:"),
+        ("finetunes", "demo-frl-s7", {"method": "frl", "start": "at"}, "finetunes.demo-frl-s7.start: is at, but frl needs `start: at_constant`, under finetunes:"),
+        ("adoptions", "demo-rice2020-s7", {"method": "rice2020", "start": "at"}, "adoptions.demo-rice2020-s7.start: is at, but rice2020 needs no start, under adoptions:"),
+    ],
+)  # fmt: skip
+def test_a_line_in_the_wrong_section_or_with_the_wrong_start_is_refused(
+    edited: Callable[..., Study], section: str, key: str, line: dict[str, Any], message: str
+) -> None:
+    def add(content: Any) -> None:
+        content[section][key] = content["runs"][key] = {"suite": "demo", "seed": 7, **line}
+
+    with pytest.raises(UserError) as caught:
+        edited("runs.yaml", add)
+    assert message in str(caught.value)
 
 
 def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:

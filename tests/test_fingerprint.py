@@ -1,13 +1,16 @@
 """Fingerprints: what makes a stage stale, and what does not."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import stages.fingerprint
 from pipeline.config import load_study
 from pipeline.fingerprint import closure, fingerprint
 from pipeline.methods.catalogue import CATALOGUE, module_of
-from stages.fingerprint import network_modules
+from stages.fingerprint import contents, network_modules
 
 
 @pytest.fixture
@@ -68,7 +71,83 @@ def test_training_does_not_depend_on_evaluation_rendering_or_tracking() -> None:
     assert not [name for name in closure(["stages.train"]) if name.startswith(rooms)]
 
 
+STUDY = """
+methods:
+  at: {label: AT, objective: at}
+  tuned: {label: Tuned, objective: at, starts_from: net}
+  again: {label: Again, objective: at, starts_from: tuned}
+zoo:
+  net: {label: Net, architecture: {kind: zoo, name: Rice2020Overfitting}}
+suites:
+  tiny:
+    title: Tiny
+    data: {source: {kind: cifar10}}
+    architecture: {kind: resnet18, width: 4}
+    threat: {epsilon: 8/255, step_size: 2/255}
+    evaluation: {pgd: {step_size: 2/255}}
+"""
+RUNS = """
+active: {tiny: }
+trainings: {tiny-at-s0: &at {suite: tiny, method: at, seed: 0}}
+finetunes:
+  tiny-tuned-s0: &tuned {suite: tiny, method: tuned, seed: 0, start: net}
+  tiny-again-s0: &again {suite: tiny, method: again, seed: 0, start: tuned}
+adoptions: {tiny-net-s0: &net {suite: tiny, method: net, seed: 0}}
+runs: {tiny-at-s0: *at, tiny-tuned-s0: *tuned, tiny-again-s0: *again, tiny-net-s0: *net}
+"""
+
+
+@pytest.fixture
+def stale_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], set[str]]:
+    """Which trainings and adoptions an edit of params.yaml makes stale."""
+
+    def fingerprints(params: str) -> dict[Path, str]:
+        (tmp_path / "params.yaml").write_text(params)
+        (tmp_path / "runs.yaml").write_text(RUNS)
+        study = load_study(tmp_path / "params.yaml", [tmp_path / "runs.yaml"])
+        monkeypatch.setattr(stages.fingerprint, "load_study", lambda: study)
+        return {name: text for name, text in contents() if name.parts[0] in ("train", "adopt")}
+
+    def compare(old: str, new: str) -> set[str]:
+        assert STUDY.count(old) == 1
+        before, after = fingerprints(STUDY), fingerprints(STUDY.replace(old, new))
+        return {name.name for name in before if before[name] != after[name]}
+
+    return compare
+
+
+def test_a_changed_published_network_makes_all_stale_that_starts_from_it(
+    stale_after: Callable[[str, str], set[str]],
+) -> None:
+    assert stale_after("Rice2020Overfitting", "Wong2020Fast") == {"net", "tuned", "again"}
+    assert stale_after("{kind: zoo, name: Rice2020Overfitting}", "{kind: shipped_resnet18}") == {
+        "net",
+        "tuned",
+        "again",
+    }
+    assert stale_after("Rice2020Overfitting}", "Rice2020Overfitting, path: rice.pt}") == set()
+
+
+def test_the_suite_s_network_is_nothing_to_what_starts_from_a_published_one(
+    stale_after: Callable[[str, str], set[str]],
+) -> None:
+    assert stale_after("width: 4", "width: 8") == {"at"}
+    assert stale_after("title: Tiny", "normalise: false\n    title: Tiny") == {"at"}
+
+
+def test_the_loader_of_a_published_network_makes_stale_what_starts_from_it(
+    stale_after: Callable[[str, str], set[str]],
+) -> None:
+    stale_after("Tiny", "Tiny")
+    code = {name.name: json.loads(text)["code"].keys() for name, text in contents() if name.parts[0] == "train"}
+    for name in ("tuned", "again"):
+        assert {"pipeline.models.zoo", "pipeline.models.foreign", "pipeline.models.normalization"} <= code[name]
+        assert "pipeline.models.resnet" not in code[name]
+    assert "pipeline.models.resnet" in code["at"]
+    assert "pipeline.models.zoo" not in code["at"]
+
+
 def test_every_module_that_the_graph_names_exists() -> None:
     modules = {module_of(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds}
-    modules |= {module for suite in load_study().suites.values() for module in network_modules(suite)}
+    modules |= {module for suite in load_study().suites.values() for module in network_modules(suite.architecture)}
     assert closure(modules) >= modules

@@ -1,7 +1,7 @@
 """Which architectures there are, and their settings (spec 4). Imports no network, so reading params.yaml stays cheap."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypedDict
+from typing import Annotated, ClassVar, Literal, Self, TypedDict
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -25,15 +25,26 @@ class NetworkSettings(Settings):
     Attributes:
         module: has `build(settings, num_classes, channels)`, and `load_start(network, settings)` where there is a start.
         normalises_itself: the network normalises with the statistics it was trained with.
+        image_shape: the only `channel height width` that it takes; None where it takes others.
     """
 
     module: ClassVar[str]
     normalises_itself: ClassVar[bool] = False
+    image_shape: ClassVar[tuple[int, int, int] | None] = None
 
     @property
     def has_start(self) -> bool:
         """Whether training starts from weights of someone else."""
         return False
+
+    def described(self) -> str:
+        """As in params.yaml: `{kind: resnet18, width: 64}`."""
+        fields = self.unplaced().model_dump(mode="json", exclude_none=True)
+        return f"{{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
+
+    def unplaced(self) -> Self:
+        """The same network, silent about where a copy of its published weights lies: that decides nothing."""
+        return self
 
 
 class PreActResNet18(NetworkSettings):
@@ -116,6 +127,7 @@ class ZooModel(NetworkSettings):
 
     module: ClassVar[str] = "pipeline.models.zoo"
     normalises_itself: ClassVar[bool] = True
+    image_shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     kind: Literal["zoo"] = "zoo"
     name: str
     dataset: Literal["cifar10", "cifar100"] = "cifar10"
@@ -126,12 +138,16 @@ class ZooModel(NetworkSettings):
         """Always."""
         return True
 
+    def unplaced(self) -> Self:
+        """The same network without its path."""
+        return self.model_copy(update={"path": None})
+
 
 class ShippedResNet18(NetworkSettings):
     """The CIFAR-10 ResNet-18 that pyautoattack ships as its example; it does not normalise.
 
-    For trying evaluations without training or downloading anything. It was not trained adversarially: with a radius of
-    8/255 no image withstands PGD.
+    For trying evaluations and fine-tunings without downloading anything. It was not trained adversarially: with a radius
+    of 8/255 no image withstands PGD.
     """
 
     module: ClassVar[str] = "pipeline.models.shipped"
@@ -150,4 +166,4 @@ Architecture = Annotated[
 """The network of a suite."""
 
 PublishedNetwork = Annotated[ZooModel | ShippedResNet18, Field(discriminator="kind")]
-"""A network with the weights its authors published; it is evaluated, not trained."""
+"""A network with the weights its authors published; it is evaluated as it is, or fine-tuned by a method."""

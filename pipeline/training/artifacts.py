@@ -18,6 +18,11 @@ from pipeline.settings import Settings
 RECORD = "run.json"
 
 
+def shape_in_words(shape: tuple[int, int, int]) -> str:
+    """Channels, height and width as `3x32x32`."""
+    return "x".join(map(str, shape))
+
+
 class WeightsRecord(Settings):
     """One weight set: the sha256 of its file, or the reason why there is none."""
 
@@ -30,6 +35,7 @@ class RunRecord(Settings):
     """Everything about one training besides its tensors.
 
     Attributes:
+        architecture: the network that was trained: the suite's, or the published one that a fine-tuning started from.
         settings: every resolved number that decided the training.
         statistics: mean and standard deviation of the normalisation per channel, in units of [0, 1] images; None without.
         start_sha256: of the weights it started from; empty where those were drawn or are the architecture's own.
@@ -88,8 +94,17 @@ class RunRecord(Settings):
             ) from None
 
     def network(self, *, pretrained: bool = False) -> nn.Module:
-        """The network of this run without its weights; with those its architecture starts from, if any, for training."""
-        statistics = self.statistics or {}
+        """The network of this run without its weights; with those its architecture starts from, if any, for training.
+
+        Raises:
+            UserError: the architecture is for other images or classes, or its weights cannot be had.
+        """
+        wanted, statistics = self.architecture.image_shape, self.statistics or {}
+        if wanted is not None and wanted != self.image_shape:
+            raise UserError(
+                f"The network {self.architecture.described()} takes images of {shape_in_words(wanted)} pixels, but those "
+                f"of {self.suite} have {shape_in_words(self.image_shape)}. Choose another network for this suite."
+            )
         return build_model(
             self.architecture,
             num_classes=len(self.class_names),

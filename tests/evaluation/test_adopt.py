@@ -115,6 +115,18 @@ def test_a_network_for_other_classes_is_refused_and_leaves_nothing() -> None:
     assert not RUN.exists()
 
 
+def test_a_network_for_images_of_another_size_is_refused_before_anything_is_fetched() -> None:
+    architecture = ZooModel(name="Rice2020Overfitting", path=Path("absent.pt"))
+    record = described(architecture, manifest(), "tiny", "shipped", 0)
+    with pytest.raises(UserError) as caught:
+        adopt(RUN, architecture, record)
+    assert str(caught.value) == (
+        "The network {kind: zoo, name: Rice2020Overfitting, dataset: cifar10} takes images of 3x32x32 pixels, but those "
+        "of tiny have 3x8x8. Choose another network for this suite."
+    )
+    assert not RUN.exists()
+
+
 def test_a_missing_fingerprint_says_how_to_write_it() -> None:
     ADOPTED.unlink()
     with pytest.raises(UserError) as caught:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -8,6 +9,7 @@ from pipeline.models.settings import (
     Architecture,
     PreActResNet18,
     PublishedNetwork,
+    ResNet18,
     ShippedResNet18,
     Wrn28x10,
     XcitS12,
@@ -53,6 +55,17 @@ def test_only_architectures_with_weights_of_others_have_a_start() -> None:
     kinds = [{"kind": "preact_resnet18"}, {"kind": "xcit_s12"}, {"kind": "xcit_s12", "checkpoint": "xcit.pth"}]
     kinds += [{"kind": "zoo", "name": "any"}, {"kind": "shipped_resnet18"}]
     assert [READ.validate_python(kind).has_start for kind in kinds] == [False, False, True, True, True]
+
+
+def test_where_published_weights_lie_is_not_what_a_network_is() -> None:
+    assert ZooModel(name="any", path=Path("any.pt")).unplaced() == ZooModel(name="any")
+    assert ResNet18(width=8).unplaced() == ResNet18(width=8)
+
+
+def test_a_network_is_described_as_in_params_yaml() -> None:
+    assert ResNet18(width=8).described() == "{kind: resnet18, width: 8}"
+    described = ZooModel(name="any", path=Path("any.pt")).described()
+    assert described == "{kind: zoo, name: any, dataset: cifar10}"
 
 
 def test_published_networks_are_those_of_others() -> None:

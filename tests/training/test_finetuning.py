@@ -25,6 +25,14 @@ from stages.evaluate import main as evaluate
 from stages.train import describe, initial_model, main
 
 METHODS: dict[str, dict[str, Any]] = YAML(typ="safe").load(Path("params.yaml"))["methods"]
+AT = {"label": "AT", "objective": {"kind": "at"}}
+FRL = {
+    "label": "FRL",
+    "objective": {"kind": "trades", "beta": 1.5},
+    "margin": {"kind": "frl_remargin"},
+    "class_weights": {"kind": "frl_reweight"},
+}
+FAIR_TAT = AT | {"targets": {"kind": "cfps"}, "margin": {"kind": "robust_accuracy"}}
 CPU = torch.device("cpu")
 SUITE = {
     "title": "Tiny",
@@ -71,9 +79,9 @@ def write_images(classes: int = 10, size: int = 8) -> None:
     Manifest.model_validate({**manifest, "sha256": {"test": "0"}, **statistics}).save(directory)
 
 
-def from_net(name: str) -> dict[str, Any]:
-    """A method of params.yaml that starts from the published network; no class weight begins later than it can."""
-    return METHODS[name] | {"starts_from": "net"}
+def starting(method: dict[str, Any], start: str = "net") -> dict[str, Any]:
+    """The method, starting from another run."""
+    return method | {"starts_from": start}
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +119,7 @@ def weights_of(method: str) -> dict[str, Tensor]:
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_the_published_network_that_it_starts_from(name: str) -> None:
-    write_study({name: from_net(name)})
+    write_study({name: starting(METHODS[name])})
     adopt("tiny", "net", 0)
     main("tiny", name, 0)
     record, before, after = RunRecord.load(paths.run("tiny", name, 0)), weights_of("net"), weights_of(name)
@@ -124,7 +132,7 @@ def test_every_method_trains_the_published_network_that_it_starts_from(name: str
 
 @pytest.mark.usefixtures("narrow")
 def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_its_own() -> None:
-    write_study({"frl": from_net("frl")})
+    write_study({"frl": starting(FRL)})
     settings = load_study().training("tiny", "frl", 0).settings
     assert settings["architecture"] == {"kind": "shipped_resnet18"}
     assert settings["start"] == "net"
@@ -133,7 +141,7 @@ def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_i
 
 @pytest.mark.usefixtures("narrow")
 def test_a_training_from_random_weights_keeps_the_network_of_the_suite() -> None:
-    write_study({"at": METHODS["at"]})
+    write_study({"at": AT})
     record = describe(load_study().training("tiny", "at", 0), CPU)
     assert record.architecture == load_study().suites["tiny"].architecture
     assert record.statistics == {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
@@ -143,9 +151,9 @@ def test_a_training_from_random_weights_keeps_the_network_of_the_suite() -> None
 
 @pytest.mark.usefixtures("narrow")
 def test_training_begins_with_the_published_weights_all_of_them_free_to_move() -> None:
-    write_study({"trades": from_net("trades")})
+    write_study({"at": starting(AT)})
     adopt("tiny", "net", 0)
-    run = load_study().training("tiny", "trades", 0)
+    run = load_study().training("tiny", "at", 0)
     model = initial_model(describe(run, CPU), run, CPU)
     assert all(torch.equal(value, weights_of("net")[name]) for name, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -156,7 +164,7 @@ def test_training_begins_with_the_published_weights_all_of_them_free_to_move() -
 
 @pytest.mark.usefixtures("narrow")
 def test_a_fine_tuning_starts_from_a_fine_tuned_published_network() -> None:
-    write_study({"at": from_net("at"), "frl": METHODS["frl"] | {"starts_from": "at"}})
+    write_study({"at": starting(AT), "frl": starting(FRL, "at")})
     adopt("tiny", "net", 0)
     main("tiny", "at", 0)
     main("tiny", "frl", 0)
@@ -167,7 +175,7 @@ def test_a_fine_tuning_starts_from_a_fine_tuned_published_network() -> None:
 
 
 def test_a_fine_tuning_of_a_trained_run_keeps_the_suite_s_network_and_normalization() -> None:
-    write_study({"at": METHODS["at"], "frl": METHODS["frl"] | {"starts_from": "at"}})
+    write_study({"at": AT, "frl": starting(FRL, "at")})
     main("tiny", "at", 0)
     main("tiny", "frl", 0)
     before, after = (RunRecord.load(paths.run("tiny", name, 0)) for name in ("at", "frl"))
@@ -177,9 +185,8 @@ def test_a_fine_tuning_of_a_trained_run_keeps_the_suite_s_network_and_normalizat
 
 
 def test_the_shipped_network_is_fine_tuned_and_evaluated_as_what_it_became() -> None:
-    write_images(size=32)
-    fair_tat = from_net("fair_tat")
-    write_study({"fair_tat": fair_tat}, threat={"epsilon": "8/255", "step_size": "2/255", "num_steps": 1})
+    write_images(size=16)
+    write_study({"fair_tat": starting(FAIR_TAT)})
     adopt("tiny", "net", 0)
     main("tiny", "fair_tat", 0)
     evaluate("pgd", "tiny", "fair_tat", 0)
@@ -199,7 +206,7 @@ def test_a_model_of_robustbench_is_fine_tuned_without_its_file() -> None:
     file, model = Path("wong.pt"), ZooModel(name="Wong2020Fast")
     network = build_model(model, num_classes=10, channels=3, mean=None, std=None, pretrained=False)
     torch.save(network.get_submodule("network").state_dict(), file)
-    write_study({"frl": from_net("frl")}, {"kind": "zoo", "name": "Wong2020Fast", "path": str(file)})
+    write_study({"frl": starting(FRL)}, {"kind": "zoo", "name": "Wong2020Fast", "path": str(file)})
     adopt("tiny", "net", 0)
     file.unlink()
     run = load_study().training("tiny", "frl", 0)
@@ -211,7 +218,7 @@ def test_a_model_of_robustbench_is_fine_tuned_without_its_file() -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_a_start_that_is_not_there_yet_says_how_to_make_it() -> None:
-    write_study({"at": from_net("at"), "frl": METHODS["frl"] | {"starts_from": "at"}})
+    write_study({"at": starting(AT), "frl": starting(FRL, "at")})
     for method, start, stage in (("at", "net", "adopt"), ("frl", "at", "finetune")):
         with pytest.raises(UserError) as caught:
             main("tiny", method, 0)
@@ -224,7 +231,7 @@ def test_a_start_that_is_not_there_yet_says_how_to_make_it() -> None:
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize(("classes", "size", "now"), [(7, 8, "7 classes of 3x8x8"), (10, 9, "10 classes of 3x9x9")])
 def test_a_start_for_other_classes_or_images_is_refused_with_both_numbers(classes: int, size: int, now: str) -> None:
-    write_study({"at": from_net("at")})
+    write_study({"at": starting(AT)})
     adopt("tiny", "net", 0)
     write_images(classes, size)
     with pytest.raises(UserError) as caught:
@@ -237,9 +244,9 @@ def test_a_start_for_other_classes_or_images_is_refused_with_both_numbers(classe
 
 @pytest.mark.usefixtures("narrow")
 def test_a_start_with_another_network_than_params_yaml_names_now_is_refused() -> None:
-    write_study({"at": from_net("at")})
+    write_study({"at": starting(AT)})
     adopt("tiny", "net", 0)
-    write_study({"at": from_net("at")}, {"kind": "zoo", "name": "Wong2020Fast", "path": "wong.pt"})
+    write_study({"at": starting(AT)}, {"kind": "zoo", "name": "Wong2020Fast", "path": "wong.pt"})
     with pytest.raises(UserError) as caught:
         main("tiny", "at", 0)
     assert str(caught.value) == (
