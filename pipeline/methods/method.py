@@ -61,7 +61,7 @@ class Method(Presentation):
     """One method: an objective, a target sampler, a margin and class weights; neutral where nothing is said.
 
     Attributes:
-        starts_from: the method whose last weights the training starts from, instead of random ones.
+        starts_from: the method, or entry of zoo, whose last weights and network the training starts from, instead of random ones.
         recipe: the method's native training recipe: the fields that replace the suite's.
         averaging: the fields that replace the suite's averaging.
     """

@@ -1,5 +1,6 @@
 """What is left to run for a table, a figure, a suite or all of them, stage by stage."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from pipeline.papers.tables import entries
 REPORT = "report"
 """The target that needs everything the papers print."""
 
-_WAVES = {"train": 0, "adopt": 0, "finetune": 1}
+_MAKERS = ("train", "adopt", "finetune")
 """The stages that make weights; all others evaluate them."""
 
 
@@ -39,7 +40,12 @@ class Stage(NamedTuple):
     @property
     def wave(self) -> int:
         """Stages of one wave do not need each other, but may need those of waves before."""
-        return _WAVES.get(self.kind, max(_WAVES.values()) + 1)
+        if self.kind not in _MAKERS:
+            return sys.maxsize
+        number, run = 0, self.run
+        while isinstance(run, Training) and run.begun_from is not None:
+            number, run = number + 1, run.begun_from
+        return number
 
     @property
     def needed_run(self) -> str:
@@ -47,7 +53,7 @@ class Stage(NamedTuple):
         if self.kind == "finetune":
             assert isinstance(self.run, Training)
             return run_key(*self.run.start) if self.run.start else ""
-        return "" if self.kind in _WAVES else self.run.key
+        return "" if self.kind in _MAKERS else self.run.key
 
 
 def standing_of(target: str, study: Study, fingerprints: Mapping[Path, str]) -> Standing:

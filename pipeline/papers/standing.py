@@ -185,9 +185,14 @@ def _outdated(record: RunRecord, study: Study, fingerprints: Mapping[Path, str])
 
 
 def _with_starts(runs: Sequence[RunKey], study: Study, fingerprints: Mapping[Path, str]) -> list[RunKey]:
-    """The runs, and those that they start from if these need training as well."""
-    starts = (_start(run, study) for run in runs)
-    return list(dict.fromkeys([*runs, *(one for one in starts if one and needs_training(one, study, fingerprints))]))
+    """The runs, and those that they start from, directly or over others, if these need training as well."""
+    found, waiting = dict.fromkeys(runs), list(runs)
+    while waiting:
+        start = _start(waiting.pop(0), study)
+        if start and start not in found and needs_training(start, study, fingerprints):
+            found[start] = None
+            waiting.append(start)
+    return list(found)
 
 
 def _start(run: RunKey, study: Study) -> RunKey | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 NO_DECAY = ("cls_token", "pos_embed")
-"""Parameters of transformers that AdamW leaves undecayed, besides biases and norms, by the beginning of their names."""
+"""Parameters of transformers that AdamW leaves undecayed, besides biases and norms, by a part of their names."""
 
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -71,9 +71,10 @@ class AdamW(Settings):
         """The optimiser over all parameters of the model, in two groups."""
         import torch
 
-        named = [(name.removeprefix("network."), parameter) for name, parameter in model.named_parameters()]
-        spared = [parameter for name, parameter in named if parameter.ndim <= 1 or name.startswith(NO_DECAY)]
-        decayed = [parameter for name, parameter in named if parameter.ndim > 1 and not name.startswith(NO_DECAY)]
+        spared, decayed = [], []
+        for name, parameter in model.named_parameters():
+            spare = parameter.ndim <= 1 or not set(NO_DECAY).isdisjoint(name.split("."))
+            (spared if spare else decayed).append(parameter)
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
         return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
