@@ -38,14 +38,14 @@ check: $(READY) ## ruff and pyright
 	@$(BIN)/pyright
 
 paper: $(READY) ## every table and figure made so far as reports/report.pdf; needs a TeX
-	@$(BIN)/python -m stages.paper_pdf
+	@$(BIN)/fairat pdf
 
 bench: $(READY) ## how fast it is here, into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
 # Runs that came from DVC's cache are logged first. A server elsewhere has its own page, whose address is printed.
 ui: $(READY) ## MLflow's page on the runs of this repository
-	@$(BIN)/python -m stages.track || true
+	@$(BIN)/fairat track || true
 	@case "$$MLFLOW_TRACKING_URI" in http*) ;; *) \
 		MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --port $(MLFLOW_PORT);; esac

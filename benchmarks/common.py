@@ -11,16 +11,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from fairat import seeds
+from fairat.data.augmentation import AugmentedImages
+from fairat.data.canonical import Split, load_split
+from fairat.files import whole_file
+from fairat.models.normalization import normalised
+from fairat.models.preact_resnet import build
+from fairat.settings.architectures import CIFAR10_STATISTICS, PreActResNet18
+from fairat.settings.recipe import Augmentation
 from torch import nn
-
-from pipeline import seeds
-from pipeline.data.augmentation import AugmentedImages
-from pipeline.data.canonical import Split, load_split
-from pipeline.files import whole_file
-from pipeline.models.normalization import normalised
-from pipeline.models.preact_resnet import build
-from pipeline.models.settings import CIFAR10_STATISTICS, PreActResNet18
-from pipeline.training.recipe import Augmentation
 
 RESULTS = Path(__file__).parent / "results"
 

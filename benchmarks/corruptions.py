@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import typer
+from fairat.data.canonical import load_corruption, load_split
+from fairat.data.corruptions import CORRUPTIONS, corrupt, corrupt_test_set
+from fairat.data.corruptions.common import smeared
+from fairat.data.corruptions.constants import SEVERITIES
 from PIL import Image
 
-from pipeline.data.canonical import load_corruption, load_split
-from pipeline.data.corruptions import CORRUPTIONS, corrupt, corrupt_test_set
-from pipeline.data.corruptions.common import smeared
-from pipeline.data.corruptions.constants import SEVERITIES
 from tests.data.corruption_references import (
     NOT_REPLAYED,
     corrupt_one_by_one,

@@ -19,6 +19,11 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
+from fairat import seeds
+from fairat.device import choose_device
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model, in_unit_range, predict
+from fairat.settings.evaluations import AutoAttackEvaluation, PgdEvaluation, SquareEvaluation
+from fairat.training.checkpoint import load_weights
 from pyautoattack import AutoAttack
 from pyautoattack.autoattack import AttackName
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
@@ -34,11 +39,6 @@ from benchmarks.common import (
     seconds,
     trained,
 )
-from pipeline import seeds
-from pipeline.config import AutoAttackEvaluation, PgdEvaluation, SquareEvaluation
-from pipeline.device import choose_device
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model, in_unit_range, predict
-from pipeline.training.checkpoint import load_weights
 
 DIFFERING = 0.01
 """The share of images whose outcome may differ: sums in another order turn a few gradients' signs."""

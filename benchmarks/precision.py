@@ -18,16 +18,17 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from fairat import paths
+from fairat.device import choose_device
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.results import metrics
+from fairat.results.evidence import values_of
+from fairat.settings.recipe import Precision
+from fairat.study import RunLine, Study, Training, load_study
+from fairat.training.loop import LabelledImages, TrainingState, train
 from scipy.stats import t
 
 from benchmarks.common import Report, images_of, machine
-from pipeline import metrics, paths
-from pipeline.config import RunLine, Study, Training, load_study
-from pipeline.device import choose_device
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
-from pipeline.evidence import values_of
-from pipeline.training.loop import LabelledImages, TrainingState, train
-from pipeline.training.recipe import Precision
 from stages.train import describe, initial_model, labelled, settings_of
 
 MEASURES = ("clean", "clean worst class", "PGD-20", "PGD-20 worst class")

@@ -8,12 +8,11 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from fairat.results import metrics
+from fairat.results.bootstrap import Bootstrap
+from fairat.results.significance import _class_accuracies, difference
 from jaxtyping import Float, Int
 from scipy.special import ndtri
-
-from pipeline import metrics
-from pipeline.bootstrap import Bootstrap
-from pipeline.significance import _class_accuracies, difference
 
 AT = (0.60, 0.75, 0.30, 0.20, 0.35, 0.40, 0.55, 0.58, 0.66, 0.62)
 FAIR_TAT = (0.58, 0.72, 0.30, 0.23, 0.26, 0.36, 0.55, 0.55, 0.63, 0.60)

@@ -20,6 +20,19 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 import typer
+from fairat import seeds
+from fairat.attacks.pgd import initial_perturbation
+from fairat.data.augmentation import AugmentedImages
+from fairat.device import choose_device
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.methods.method import Method
+from fairat.methods.parts import Batch, Objective, Terms, Trace
+from fairat.methods.sampling import draw
+from fairat.settings.recipe import Augmentation, Precision, Sgd
+from fairat.settings.threat import Threat
+from fairat.training.optimizers import sgd
+from fairat.training.precision import multiplying
+from fairat.training.step import EpochTally, MinimaxStep, Policy, decide
 from torch import Tensor, nn
 
 from benchmarks.common import (
@@ -33,19 +46,8 @@ from benchmarks.common import (
     seconds,
     trained,
 )
-from pipeline import seeds
-from pipeline.attacks.pgd import initial_perturbation
-from pipeline.data.augmentation import AugmentedImages
-from pipeline.device import choose_device
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.methods.method import Method
-from pipeline.methods.parts import Batch, Objective, Terms, Threat, Trace
-from pipeline.methods.sampling import draw
-from pipeline.training.precision import multiplying
-from pipeline.training.recipe import Augmentation, Precision, Sgd
-from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
 
-THREAT = Threat(8 / 255, 2 / 255, 10)
+THREAT = Threat(epsilon=8 / 255, step_size=2 / 255, num_steps=10)
 METHODS = {
     "AT": Method.model_validate({"label": "AT", "objective": "at"}),
     "TRADES": Method.model_validate({"label": "TRADES", "objective": "trades"}),
@@ -262,7 +264,7 @@ class Stand:
         self,
         *,
         precision: Precision = "tf32",
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: Sgd().build(model, 0.01, 5e-4),
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: sgd(Sgd(), model, 0.01, 5e-4),
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> tuple[Callable[[], None], Callable[[], Found]]:
         """The pipeline's step, and what it left behind."""

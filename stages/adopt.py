@@ -4,17 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from pipeline import paths, provenance
-from pipeline.config import load_study
-from pipeline.console import console, run_stage
-from pipeline.data.canonical import Manifest
-from pipeline.files import whole_directory
-from pipeline.fingerprint import recorded
-from pipeline.methods.averaging import WEIGHT_SETS
-from pipeline.models.settings import PublishedNetwork
-from pipeline.training.artifacts import RunRecord, WeightsRecord
-from pipeline.training.checkpoint import save_weights
+from fairat import paths, provenance
+from fairat.console import console, run_stage
+from fairat.data.canonical import Manifest
+from fairat.files import whole_directory
+from fairat.fingerprint import recorded
+from fairat.settings.architectures import PublishedNetwork
+from fairat.settings.averaging import WEIGHT_SETS
+from fairat.study import load_study
+from fairat.training.checkpoint import save_weights
+from fairat.training.record import RunRecord, WeightsRecord
 
 ABSENT = WeightsRecord(present=False, reason="the network was published with one set of weights")
 

@@ -4,12 +4,11 @@ import json
 from typing import Annotated
 
 import typer
-
-from pipeline import paths
-from pipeline.aggregation import aggregate, headline, write_table
-from pipeline.console import console, run_stage
-from pipeline.files import whole_file
-from pipeline.tracking import ORIGINS, log_suite, origins
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.files import whole_file
+from fairat.results.aggregation import aggregate, headline, write_table
+from fairat.tracking import ORIGINS, log_suite, origins
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:

@@ -4,13 +4,13 @@ import time
 from typing import Annotated
 
 import typer
-
-from pipeline import paths
-from pipeline.config import MadeCorruptions, load_study
-from pipeline.console import console, progress, run_stage
-from pipeline.data.canonical import load_split
-from pipeline.data.corruptions import CORRUPTIONS, corrupt_test_set
-from pipeline.data.official_corruptions import prepare_corrupted
+from fairat import paths
+from fairat.console import console, progress, run_stage
+from fairat.data.canonical import load_split
+from fairat.data.corruptions import CORRUPTIONS, corrupt_test_set
+from fairat.data.official_corruptions import prepare_corrupted
+from fairat.settings.data import MadeCorruptions
+from fairat.study import load_study
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:

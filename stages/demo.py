@@ -1,13 +1,13 @@
 """The demo's last word: its main table for the terminal, and where everything else lies."""
 
+from fairat import paths
+from fairat.console import run_stage
+from fairat.files import whole_file
+from fairat.rendering.tables import table1, table2
+from fairat.rendering.terminal import console_table
+from fairat.study import load_study
 from rich.console import Console
 
-from pipeline import paths
-from pipeline.config import load_study
-from pipeline.console import run_stage
-from pipeline.files import whole_file
-from pipeline.rendering.console import console_table
-from pipeline.rendering.tables import table1, table2
 from stages.tables import suite_content
 
 SUITE = "demo"

@@ -9,18 +9,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 import typer
-
-from pipeline import paths, provenance
-from pipeline.config import Run, load_study
-from pipeline.console import console, progress, run_stage
-from pipeline.data.canonical import CorruptedManifest, load_split
-from pipeline.device import choose_device, memory_in_words, name_of
-from pipeline.errors import UserError
-from pipeline.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
-from pipeline.evidence import Origin, stacked, values_of, write_evidence
-from pipeline.fingerprint import recorded
-from pipeline.training.artifacts import RunRecord
-from pipeline.training.checkpoint import load_weights
+from fairat import paths, provenance
+from fairat.console import console, progress, run_stage
+from fairat.data.canonical import CorruptedManifest, load_split
+from fairat.device import choose_device, memory_in_words, name_of
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
+from fairat.fingerprint import recorded
+from fairat.results.evidence import Origin, stacked, values_of, write_evidence
+from fairat.study import Run, load_study
+from fairat.training.checkpoint import load_weights
+from fairat.training.record import RunRecord
 
 
 def main(

@@ -7,24 +7,23 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-
-from pipeline import paths
-from pipeline.aggregation import COLUMNS, aggregate
-from pipeline.bootstrap import Bootstrap
-from pipeline.config import Study, load_study
-from pipeline.console import console, run_stage
-from pipeline.device import choose_device, name_of
-from pipeline.errors import UserError
-from pipeline.files import whole_directory
-from pipeline.papers.demo_report import demo_methods, demo_tables
-from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
-from pipeline.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
-from pipeline.papers.standing import Standing, cost_note, standing, wanted_by
-from pipeline.papers.tables import Entry, Ours, entries, paper_table
-from pipeline.rendering.latex import write_latex
-from pipeline.rendering.markdown import write_markdown
-from pipeline.rendering.notes import budget_notes
-from stages.fingerprint import digests
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.dependencies import digests
+from fairat.device import choose_device, name_of
+from fairat.errors import UserError
+from fairat.files import whole_directory
+from fairat.papers.demo_report import demo_methods, demo_tables
+from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
+from fairat.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
+from fairat.papers.standing import Standing, cost_note, standing, wanted_by
+from fairat.papers.tables import Entry, Ours, entries, paper_table
+from fairat.rendering.latex import write_latex
+from fairat.rendering.markdown import write_markdown
+from fairat.rendering.notes import budget_notes
+from fairat.results.aggregation import COLUMNS, aggregate
+from fairat.results.bootstrap import Bootstrap
+from fairat.study import Study, load_study
 
 
 def main(
@@ -105,8 +104,8 @@ def write_figure(target: PaperTarget) -> tuple[list[Path], str]:
 
 def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence[Path]) -> str:
     """Draws into files, or nothing if no row is there; returns what is missing."""
-    from pipeline.papers.figures import draw
-    from pipeline.rendering.figures import put_remark, save_figure
+    from fairat.papers.figures import draw
+    from fairat.rendering.figures import put_remark, save_figure
 
     found = standing(wanted_by(content.needs), study, digests(), content.histories)
     absent = {one.method for one in (*found.missing, *found.stale)}

@@ -4,12 +4,11 @@ import time
 from typing import Annotated
 
 import typer
-
-from pipeline import paths
-from pipeline.config import load_study
-from pipeline.console import console, run_stage
-from pipeline.data.canonical import Manifest
-from pipeline.data.prepare import prepare
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.data.canonical import Manifest
+from fairat.data.prepare import prepare
+from fairat.study import load_study
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:

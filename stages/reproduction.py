@@ -6,20 +6,19 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-
-from pipeline import paths
-from pipeline.aggregation import aggregate
-from pipeline.config import Study, load_study
-from pipeline.console import console, run_stage
-from pipeline.device import choose_device, name_of
-from pipeline.errors import UserError
-from pipeline.files import whole_directory, whole_file
-from pipeline.papers.needs import PAPER_TARGETS, need
-from pipeline.papers.published import PrintedCell, printed_cells
-from pipeline.papers.standing import Wanted, cost_note, standing, wanted_by
-from pipeline.rendering.reproduction import page, summary
-from pipeline.reproduction import Reproduction, comparison_table, counted
-from stages.fingerprint import digests
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.dependencies import digests
+from fairat.device import choose_device, name_of
+from fairat.errors import UserError
+from fairat.files import whole_directory, whole_file
+from fairat.papers.needs import PAPER_TARGETS, need
+from fairat.papers.published import PrintedCell, printed_cells
+from fairat.papers.reproduction import Reproduction, comparison_table, counted
+from fairat.papers.reproduction_pages import page, summary
+from fairat.papers.standing import Wanted, cost_note, standing, wanted_by
+from fairat.results.aggregation import aggregate
+from fairat.study import Study, load_study
 
 
 def main(

@@ -3,15 +3,15 @@
 from typing import Annotated
 
 import typer
-
-from pipeline import paths
-from pipeline.config import Training, load_study
-from pipeline.console import console, run_stage
-from pipeline.files import whole_directory
-from pipeline.rendering.latex import write_latex
-from pipeline.rendering.markdown import write_markdown
-from pipeline.rendering.significance import significance_grid
-from pipeline.significance import compare, comparison_table
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.files import whole_directory
+from fairat.methods.method import bases
+from fairat.rendering.latex import write_latex
+from fairat.rendering.markdown import write_markdown
+from fairat.rendering.significance import significance_grid
+from fairat.results.significance import compare, comparison_table
+from fairat.study import Training, load_study
 
 METRICS = {"significance": "worst_class_accuracy", "significance_overall": "overall_accuracy"}
 
@@ -22,7 +22,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     settings = study.suite(suite)
     trained = [run for run in study.runs_of(suite) if isinstance(run, Training)]
     methods = {run.method_name: run.method for run in trained}
-    comparisons = compare(suite, methods, paths.all_evidence(suite))
+    comparisons = compare(suite, bases(methods), paths.all_evidence(suite))
     evaluations = ("clean", f"pgd{settings.evaluation.pgd.steps[0]}", "autoattack", "square")
     with whole_directory(paths.significance(suite)) as directory:
         comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)

@@ -7,21 +7,22 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from fairat import paths
+from fairat.console import console, run_stage
+from fairat.files import whole_directory
+from fairat.methods.parts import ConstantMargin
+from fairat.rendering.content import Content, Row
+from fairat.rendering.figures import class_accuracy, class_cfps, class_epsilon, save_figure
+from fairat.rendering.latex import write_latex
+from fairat.rendering.markdown import write_markdown
+from fairat.rendering.notes import budget_notes
+from fairat.rendering.rows import suite_rows
+from fairat.rendering.tables import LAYOUTS
+from fairat.results.aggregation import read_table
+from fairat.settings.suite import Suite
+from fairat.study import Run, Training, load_study
+from fairat.training.record import RunRecord
 from matplotlib.figure import Figure
-
-from pipeline import paths
-from pipeline.aggregation import read_table
-from pipeline.config import Run, Suite, Training, load_study
-from pipeline.console import console, run_stage
-from pipeline.files import whole_directory
-from pipeline.methods.parts import ConstantMargin
-from pipeline.rendering.content import Content, Row
-from pipeline.rendering.figures import class_accuracy, class_cfps, class_epsilon, save_figure
-from pipeline.rendering.latex import write_latex
-from pipeline.rendering.markdown import write_markdown
-from pipeline.rendering.notes import absences, budget_notes
-from pipeline.rendering.rows import suite_rows
-from pipeline.rendering.tables import LAYOUTS
 
 FIGURE_ROWS = 6
 """Figures 1 and 3 show so many methods at most."""
@@ -55,6 +56,16 @@ def suite_content(name: str, suite: Suite, runs: list[Run]) -> Content:
         notes={(name, evaluation): note for evaluation, note in budget_notes(suite.evaluation).items()},
         reasons=absences(runs),
     )
+
+
+def absences(runs: Sequence[Run]) -> dict[tuple[str, str, str], str]:
+    """Why a (suite, method, weights) has no value, or fewer than it has seeds."""
+    return {
+        (run.suite_name, run.method_name, name): weights.reason
+        for run in runs
+        for name, weights in RunRecord.load(run.directory).weights.items()
+        if not weights.present
+    }
 
 
 def figures(name: str, suite: Suite, runs: list[Run], content: Content) -> Iterator[tuple[str, Figure]]:

@@ -8,21 +8,21 @@ from typing import Annotated
 
 import torch
 import typer
-
-from pipeline import paths, provenance, seeds
-from pipeline.config import Run, Suite, Training, load_study
-from pipeline.console import console, progress, run_stage
-from pipeline.data.canonical import Manifest, load_split
-from pipeline.device import choose_device, compiled, memory_in_words, name_of, peak_memory
-from pipeline.errors import UserError
-from pipeline.files import whole_directory
-from pipeline.fingerprint import recorded
-from pipeline.methods.averaging import WEIGHT_SETS
-from pipeline.tracking import LiveTracker
-from pipeline.training.artifacts import RECORD, RunRecord, WeightsRecord, shape_in_words
-from pipeline.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
-from pipeline.training.guard import PatienceGuard
-from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from fairat import paths, provenance, seeds
+from fairat.console import console, progress, run_stage
+from fairat.data.canonical import Manifest, load_split
+from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
+from fairat.errors import UserError
+from fairat.files import whole_directory
+from fairat.fingerprint import recorded
+from fairat.settings.averaging import WEIGHT_SETS
+from fairat.settings.suite import Suite
+from fairat.study import Run, Training, load_study
+from fairat.tracking import LiveTracker
+from fairat.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
+from fairat.training.guard import PatienceGuard
+from fairat.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from fairat.training.record import RECORD, RunRecord, WeightsRecord, shape_in_words
 
 SAVE_EVERY = 30.0
 """Seconds between two saves of the resumable state: what a crash can cost."""

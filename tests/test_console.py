@@ -3,9 +3,8 @@
 import sys
 
 import pytest
-
-from pipeline import console
-from pipeline.errors import UserError
+from fairat import console
+from fairat.errors import UserError
 
 
 def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(monkeypatch, capsys) -> None:

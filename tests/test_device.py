@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 import torch
+from fairat.device import compiled, memory_in_words, name_of, peak_memory
+from fairat.errors import UserError
 
-from pipeline.device import compiled, memory_in_words, name_of, peak_memory
-from pipeline.errors import UserError
 from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
 
 CPU = torch.device("cpu")

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fairat.methods
 import pytest
+from fairat.docs import METHODS, methods_document, page_of, pages_of
+from fairat.fingerprint import fingerprint
+from fairat.methods.catalogue import CATALOGUE, module_of, part_class
+from fairat.settings.averaging import Averaging
+from fairat.settings.data import Data
+from fairat.settings.recipe import Recipe
+from fairat.settings.suite import Suite
+from fairat.study import Study, load_study
 from matplotlib.mathtext import MathTextParser
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-import pipeline.methods
-from pipeline.config import Data, Study, Suite, load_study
-from pipeline.docs import METHODS, methods_document, page_of, pages_of
-from pipeline.fingerprint import fingerprint
-from pipeline.methods.averaging import Averaging
-from pipeline.methods.catalogue import CATALOGUE, module_of, part_class
-from pipeline.training.recipe import Recipe
 from tests.training.toys import tiny_settings, trained
 
 DOCS = Path("docs")
@@ -33,7 +35,7 @@ def parts() -> Iterator[tuple[str, type[Any]]]:
 
 def test_the_page_of_methods_is_what_the_docstrings_say() -> None:
     assert METHODS.read_text() == methods_document(load_study().methods), (
-        "docs/methods.md is not what the docstrings and params.yaml say; run `python -m pipeline.docs`"
+        "docs/methods.md is not what the docstrings and params.yaml say; run `python -m fairat.docs`"
     )
 
 
@@ -170,13 +172,13 @@ METHOD, RUNS = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     """The study after someone did what the guide says."""
-    monkeypatch.setattr(pipeline.methods, "__path__", [*pipeline.methods.__path__, str(tmp_path)])
+    monkeypatch.setattr(fairat.methods, "__path__", [*fairat.methods.__path__, str(tmp_path)])
     (tmp_path / "pairwise.py").write_text(CLASS)
     params = Path("params.yaml").read_text().replace("\nmethods:\n", f"\nmethods:\n{METHOD}\n", 1)
     (tmp_path / "params.yaml").write_text(params)
     (tmp_path / "own.yaml").write_text(RUNS)
     yield load_study(tmp_path / "params.yaml", [Path("runs.yaml"), tmp_path / "own.yaml"])
-    sys.modules.pop("pipeline.methods.pairwise", None)
+    sys.modules.pop("fairat.methods.pairwise", None)
 
 
 def test_the_method_of_the_guide_trains(added: Study) -> None:
@@ -208,10 +210,10 @@ def test_editing_the_class_of_the_guide_makes_its_run_stale_and_no_other(added: 
     for name, text in (("before", CLASS), ("after", CLASS.replace("fill_diagonal_(0)", "fill_diagonal_(0.0)"))):
         root = tmp_path / name
         shutil.copytree("pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-        (root / "pipeline/methods/pairwise.py").write_text(text)
+        (root / "pipeline/fairat/methods/pairwise.py").write_text(text)
         prints.append((fingerprint(modules, {}, root), fingerprint(others, {}, root)))
     (before, others_before), (after, others_after) = prints
-    assert "pipeline.methods.pairwise" in before["code"]
+    assert "fairat.methods.pairwise" in before["code"]
     assert before != after
     assert others_before == others_after
 
@@ -221,7 +223,7 @@ def test_the_method_of_the_guide_gets_its_page(added: Study) -> None:
     assert "Pairwise targets aim at a wrong class as often as" in document
     assert r"\frac{C_{y_i c} + a}" in document
     assert (
-        "| targets | `pairwise.PairwiseTargets` | smoothing $a$: 2 | [pairwise.py](../pipeline/methods/pairwise.py) |"
+        "| targets | `pairwise.PairwiseTargets` | smoothing $a$: 2 | [pairwise.py](../pipeline/fairat/methods/pairwise.py) |"
         in document
     )
 

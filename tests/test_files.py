@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat.errors import UserError
+from fairat.files import whole_directory, whole_file
 from safetensors.torch import save_file
-
-from pipeline.errors import UserError
-from pipeline.files import whole_directory, whole_file
 
 WHOLE = pytest.mark.parametrize("whole", [whole_file, whole_directory])
 Whole = Callable[[Path], AbstractContextManager[Path]]

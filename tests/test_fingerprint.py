@@ -5,29 +5,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-import stages.fingerprint
-from pipeline.config import load_study
-from pipeline.fingerprint import closure, fingerprint
-from pipeline.methods.catalogue import CATALOGUE, module_of
-from stages.fingerprint import contents, network_modules
+from fairat import dependencies
+from fairat.dependencies import contents, network_modules
+from fairat.fingerprint import closure, fingerprint
+from fairat.methods.catalogue import CATALOGUE, module_of
+from fairat.study import load_study
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     for name, text in {
-        "pipeline/__init__.py": "",
-        "pipeline/base.py": "def f(x):\n    return x + 1\n",
-        "pipeline/user.py": "from pipeline.base import f\n\ndef g(x):\n    import pipeline.late\n    return f(x)\n",
-        "pipeline/late.py": "VALUE = 1\n",
-        "pipeline/other.py": "VALUE = 2\n",
+        "pipeline/fairat/__init__.py": "",
+        "pipeline/fairat/base.py": "def f(x):\n    return x + 1\n",
+        "pipeline/fairat/user.py": "from fairat.base import f\n\ndef g(x):\n    import fairat.late\n    return f(x)\n",
+        "pipeline/fairat/late.py": "VALUE = 1\n",
+        "pipeline/fairat/other.py": "VALUE = 2\n",
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
-def changed(root: Path, file: str, text: str, modules: tuple[str, ...] = ("pipeline.user",)) -> bool:
+def changed(root: Path, file: str, text: str, modules: tuple[str, ...] = ("fairat.user",)) -> bool:
     """Whether the fingerprint differs after a file is rewritten; each state is read from a place of its own."""
     before = fingerprint(modules, {}, root)
     after_root = root.parent / f"{root.name}-after-{len(list(root.parent.iterdir()))}"
@@ -40,34 +39,34 @@ def changed(root: Path, file: str, text: str, modules: tuple[str, ...] = ("pipel
 
 
 def test_everything_imported_counts_wherever_the_import_stands(package: Path) -> None:
-    assert closure(["pipeline.user"], package) >= {"pipeline.user", "pipeline.base", "pipeline.late"}
-    assert "pipeline.other" not in closure(["pipeline.user"], package)
+    assert closure(["fairat.user"], package) >= {"fairat.user", "fairat.base", "fairat.late"}
+    assert "fairat.other" not in closure(["fairat.user"], package)
 
 
 def test_code_counts_and_comments_docstrings_and_formatting_do_not(package: Path) -> None:
-    assert changed(package, "pipeline/base.py", "def f(x):\n    return x + 2\n")
-    assert changed(package, "pipeline/late.py", "VALUE = 3\n")
-    assert not changed(package, "pipeline/other.py", "VALUE = 3\n")
+    assert changed(package, "pipeline/fairat/base.py", "def f(x):\n    return x + 2\n")
+    assert changed(package, "pipeline/fairat/late.py", "VALUE = 3\n")
+    assert not changed(package, "pipeline/fairat/other.py", "VALUE = 3\n")
     same = (
         '"""A docstring."""\n\n\ndef f(x):\n    """Another."""\n    # a comment\n    return (\n        x + 1\n    )\n'
     )
-    assert not changed(package, "pipeline/base.py", same)
+    assert not changed(package, "pipeline/fairat/base.py", same)
 
 
 def test_resolved_settings_count(package: Path) -> None:
-    assert fingerprint(["pipeline.user"], {"beta": 6}, package) != fingerprint(["pipeline.user"], {"beta": 2}, package)
+    assert fingerprint(["fairat.user"], {"beta": 6}, package) != fingerprint(["fairat.user"], {"beta": 2}, package)
 
 
 def test_training_depends_on_its_own_method_s_file_only() -> None:
     shared = closure(["stages.train"])
-    assert {"pipeline.attacks.pgd", "pipeline.training.step", "pipeline.methods.parts"} <= shared
+    assert {"fairat.attacks.pgd", "fairat.training.step", "fairat.methods.parts"} <= shared
     for name in ("fair_tat", "cfa", "trades", "frl", "wat", "dafa", "bat", "gairat"):
-        assert f"pipeline.methods.{name}" not in shared
-    assert module_of("targets", "cfps") == "pipeline.methods.fair_tat"
+        assert f"fairat.methods.{name}" not in shared
+    assert module_of("targets", "cfps") == "fairat.methods.fair_tat"
 
 
 def test_training_does_not_depend_on_evaluation_rendering_or_tracking() -> None:
-    rooms = ("pipeline.evaluation", "pipeline.rendering", "pipeline.tracking", "pipeline.aggregation")
+    rooms = ("fairat.evaluation", "fairat.rendering", "fairat.tracking", "fairat.results.aggregation")
     assert not [name for name in closure(["stages.train"]) if name.startswith(rooms)]
 
 
@@ -105,7 +104,7 @@ def stale_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         (tmp_path / "params.yaml").write_text(params)
         (tmp_path / "runs.yaml").write_text(RUNS)
         study = load_study(tmp_path / "params.yaml", [tmp_path / "runs.yaml"])
-        monkeypatch.setattr(stages.fingerprint, "load_study", lambda: study)
+        monkeypatch.setattr(dependencies, "load_study", lambda: study)
         return {name: text for name, text in contents() if name.parts[0] in ("train", "adopt")}
 
     def compare(old: str, new: str) -> set[str]:
@@ -141,10 +140,10 @@ def test_the_loader_of_a_published_network_makes_stale_what_starts_from_it(
     stale_after("Tiny", "Tiny")
     code = {name.name: json.loads(text)["code"].keys() for name, text in contents() if name.parts[0] == "train"}
     for name in ("tuned", "again"):
-        assert {"pipeline.models.zoo", "pipeline.models.foreign", "pipeline.models.normalization"} <= code[name]
-        assert "pipeline.models.resnet" not in code[name]
-    assert "pipeline.models.resnet" in code["at"]
-    assert "pipeline.models.zoo" not in code["at"]
+        assert {"fairat.models.zoo", "fairat.models.foreign", "fairat.models.normalization"} <= code[name]
+        assert "fairat.models.resnet" not in code[name]
+    assert "fairat.models.resnet" in code["at"]
+    assert "fairat.models.zoo" not in code["at"]
 
 
 def test_every_module_that_the_graph_names_exists() -> None:

@@ -27,7 +27,7 @@ class Project:
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(directory),
+            "PYTHONPATH": str(directory / "pipeline"),
             "HOME": str(directory / "home"),
             "DVC_NO_ANALYTICS": "1",
             "DEVICE": "cpu",
@@ -135,7 +135,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
 
 def test_mlflow_has_one_run_per_weight_set_and_all_its_metrics(project: Project) -> None:
     script = (
-        "from pipeline.tracking import tracking_uri; import mlflow; mlflow.set_tracking_uri(tracking_uri());"
+        "from fairat.tracking import tracking_uri; import mlflow; mlflow.set_tracking_uri(tracking_uri());"
         "runs = mlflow.search_runs(search_all_experiments=True);"
         "print(len(runs), runs['tags.method'].value_counts().to_dict());"
         "print(sum(c.startswith('metrics.') and 'autoattack' in c for c in runs.columns))"
@@ -162,7 +162,7 @@ def test_a_changed_number_reruns_only_its_method_and_going_back_comes_from_the_c
 
 
 def test_an_edited_docstring_retrains_nothing_and_an_edited_method_only_its_users(project: Project) -> None:
-    path = "pipeline/methods/fair_tat.py"
+    path = "pipeline/fairat/methods/fair_tat.py"
     before = (project.directory / path).read_text()
     project.replace(path, '"""FAIR-TAT:', '"""Well, FAIR-TAT:')
     assert project.repro("demo") == ["fingerprint"]
@@ -175,7 +175,7 @@ def test_an_edited_docstring_retrains_nothing_and_an_edited_method_only_its_user
 def test_a_plan_lists_and_runs_what_is_left_several_stages_at_a_time(project: Project) -> None:
     before = (project.directory / "params.yaml").read_text()
     project.edit("params.yaml", lambda content: content["suites"]["demo"]["evaluation"]["square"].update(queries=6))
-    plan = (sys.executable, "-m", "stages.plan", "demo")
+    plan = (str(Path(sys.executable).with_name("fairat")), "plan", "demo")
     said = project.run(*plan)
     assert [line for line in said.splitlines() if "@" in line][:2] == [f"square@demo-{method}-s0" for method in RUNS]
     assert "Not complete. Missing or stale: 2 of 10 evaluations." in said

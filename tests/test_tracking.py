@@ -13,16 +13,17 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from fairat import paths
+from fairat.errors import UserError
+from fairat.results.aggregation import COLUMNS, read_table, write_table
+from fairat.results.evidence import Origin, attack_rows, write_evidence
+from fairat.tools import track
+from fairat.tracking import ORIGINS, LiveTracker, TrackedTraining, Tracker, log_suite, tracking_uri, trainings
+from fairat.tracking.projection import evaluation_metrics, unique_names
+from fairat.tracking.store import EXPERIMENT, METRICS_AT_ONCE, PARAMS_AT_ONCE, VIEW, without_password
+from fairat.training.record import RunRecord
 
-from pipeline import paths
-from pipeline.aggregation import COLUMNS, read_table, write_table
-from pipeline.errors import UserError
-from pipeline.evidence import Origin, attack_rows, write_evidence
-from pipeline.tracking import ORIGINS, LiveTracker, TrackedTraining, Tracker, log_suite, tracking_uri, trainings
-from pipeline.tracking.projection import evaluation_metrics, unique_names
-from pipeline.tracking.store import EXPERIMENT, METRICS_AT_ONCE, PARAMS_AT_ONCE, VIEW, without_password
-from pipeline.training.artifacts import RunRecord
-from stages import aggregate, track
+from stages import aggregate
 
 EPOCHS = [
     {"epoch": 0, "train_loss": 2.25, "validation_clean_accuracy": 0.1, "seconds": 1.5, "undefined": float("nan")},
@@ -410,7 +411,7 @@ def test_a_server_that_is_down_costs_the_aggregate_stage_a_warning(suite, dead, 
     warning = capsys.readouterr().err
     assert f"MLflow's store {without_password(dead)} cannot be used" in warning
     assert "secret" not in warning
-    assert f"`python -m stages.track --suite {suite}` logs everything from the artifacts." in warning
+    assert f"`fairat track --suite {suite}` logs everything from the artifacts." in warning
 
 
 def test_a_server_that_is_down_costs_a_training_a_warning_and_no_second_attempt_soon(suite, dead, capsys):

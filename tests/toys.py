@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.settings.architectures import PreActResNet18
+from fairat.training.record import RunRecord
 from torch import Tensor, nn
-
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.models.settings import PreActResNet18
-from pipeline.training.artifacts import RunRecord
 
 UNIT = 1 / 255
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from fairat.attacks.pgd import Start, attacking, initial_perturbation, pgd
+from fairat.methods.losses import cross_entropy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.attacks.pgd import Start, attacking, initial_perturbation, pgd
-from pipeline.methods.losses import cross_entropy
 from tests.toys import UNIT, IdentityModel, pixels
 
 

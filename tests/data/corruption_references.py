@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from fairat.data.corruptions.common import Draws
+from fairat.data.corruptions.constants import CONSTANTS, CORRUPTIONS
+from fairat.data.corruptions.weather import FROST_PHOTOGRAPHS, frost_directory
 from PIL import Image
 from scipy import ndimage
-
-from pipeline.data.corruptions.common import Draws
-from pipeline.data.corruptions.constants import CONSTANTS, CORRUPTIONS
-from pipeline.data.corruptions.weather import FROST_PHOTOGRAPHS, frost_directory
 
 SIDE = 32
 

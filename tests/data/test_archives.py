@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from pipeline.data.archives import hashes, members
-from pipeline.errors import UserError
+from fairat.data.archives import hashes, members
+from fairat.errors import UserError
 
 FILES = {"train/a/1.png": b"one" * 300, "train/b/2.png": b"two" * 700, "test/a/3.png": b""}
 KINDS = ("tar", "tar.gz", "tar.bz2", "tar.xz", "zip")

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from fairat.data.augmentation import AugmentedImages, jittered, rotated
+from fairat.errors import UserError
+from fairat.settings.recipe import Augmentation
 from torchvision.transforms import InterpolationMode, functional
-
-from pipeline.data.augmentation import AugmentedImages, jittered, rotated
-from pipeline.errors import UserError
-from pipeline.training.recipe import Augmentation
 
 
 def images(channels: int = 3, height: int = 9, width: int = 12) -> torch.Tensor:

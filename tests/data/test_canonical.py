@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-
-from pipeline.data import canonical
-from pipeline.data.canonical import (
+from fairat.data import canonical
+from fairat.data.canonical import (
     CorruptedImages,
     CorruptedManifest,
     Manifest,
@@ -21,7 +18,9 @@ from pipeline.data.canonical import (
     save_corruption,
     save_split,
 )
-from pipeline.errors import UserError
+from fairat.errors import UserError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 IMAGES = torch.arange(5 * 3 * 2 * 4).to(torch.uint8).view(5, 3, 2, 4)
 SPLIT = Split(IMAGES, torch.tensor([0, 2, 1, 1, 0]), ("cat", "dog 'n' Ünder_score", r"\evil{}"))

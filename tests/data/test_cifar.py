@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fairat.data.canonical import Split
+from fairat.data.cifar import read_cifar10, read_cifar100
+from fairat.errors import UserError
 
-from pipeline.data.canonical import Split
-from pipeline.data.cifar import read_cifar10, read_cifar100
-from pipeline.errors import UserError
 from tests.data.official import CIFAR10_NAMES, cifar10_files, cifar100_files, pack_pickles, python_two_pickle
 
 READ = "is not the official archive for Python"

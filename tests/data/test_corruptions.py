@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairat.data.canonical import CorruptedManifest, Split, corruption_names, load_corruption
+from fairat.data.corruptions import CORRUPTIONS, PAPER_CORRUPTIONS, corrupt, corrupt_test_set, making
+from fairat.data.corruptions.blur import disk
+from fairat.data.corruptions.common import pixels, smeared, unit, zoomed
+from fairat.data.corruptions.constants import CONSTANTS, SEVERITIES
+from fairat.data.corruptions.spatter import distance_to
+from fairat.data.corruptions.weather import plasma
+from fairat.errors import UserError
 from PIL import Image
 from torch import Tensor
 
-from pipeline.data.canonical import CorruptedManifest, Split, corruption_names, load_corruption
-from pipeline.data.corruptions import CORRUPTIONS, PAPER_CORRUPTIONS, corrupt, corrupt_test_set, making
-from pipeline.data.corruptions.blur import disk
-from pipeline.data.corruptions.common import pixels, smeared, unit, zoomed
-from pipeline.data.corruptions.constants import CONSTANTS, SEVERITIES
-from pipeline.data.corruptions.spatter import distance_to
-from pipeline.data.corruptions.weather import plasma
-from pipeline.errors import UserError
 from tests.data.corruption_references import NOT_REPLAYED, corrupt_one_by_one
 
 WITHOUT_CHANCE = {
@@ -346,7 +346,7 @@ def test_what_cannot_be_corrupted_is_said(images: Tensor, name: str, severity: i
 @pytest.fixture
 def base_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra `corruptions` and what it brings."""
-    from pipeline.data.corruptions import weather
+    from fairat.data.corruptions import weather
 
     for package in ("imagecorruptions", "cv2", "skimage"):
         monkeypatch.setitem(sys.modules, package, None)

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fairat.console import Terminal
+from fairat.data import download
+from fairat.data.download import BLOCK, fetch, locate
+from fairat.errors import UserError
+from fairat.progress import told_to
+from fairat.settings.data import Cifar10
 from pydantic import ValidationError
 
-from pipeline.data import download
-from pipeline.data.download import BLOCK, fetch, locate
-from pipeline.data.sources import Cifar10
-from pipeline.errors import UserError
 from tests.data.archive_server import NAME, ArchiveServer, serving
 
 CONTENT = hashlib.shake_256(b"an archive").digest(700_000)
@@ -48,7 +50,8 @@ def test_a_damaged_file_in_the_cache_is_replaced(
     server: ArchiveServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / NAME).write_bytes(CONTENT[:-1] + b"?")
-    path, _ = fetch(server.url, tmp_path, MD5)
+    with told_to(Terminal()):
+        path, _ = fetch(server.url, tmp_path, MD5)
     assert path.read_bytes() == CONTENT
     assert "it is fetched anew" in capsys.readouterr().out
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairat.data.archives import members
+from fairat.data.imagefolder import read_image_folder, read_imagenette
+from fairat.data.images import ImageForm
+from fairat.data.prepare import prepare
+from fairat.errors import UserError
+from fairat.settings.data import ImageFolder
 from PIL import Image
-
-from pipeline.data.archives import members
-from pipeline.data.imagefolder import read_image_folder, read_imagenette
-from pipeline.data.images import ImageForm
-from pipeline.data.prepare import prepare
-from pipeline.data.sources import ImageFolder
-from pipeline.errors import UserError
 
 ARCHIVE = Path("../shared/data/cifar10-jpeg.tar.xz")
 AS_IT_IS = ImageForm(size=None, channels=3, convert=False)
@@ -169,7 +168,7 @@ def test_an_image_that_does_not_fit_is_named_with_the_way_out(
 def test_sizes_are_compared_across_batches_too(
     good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.images.BATCH_IMAGES", 1)
+    monkeypatch.setattr("fairat.data.images.BATCH_IMAGES", 1)
     with pytest.raises(UserError, match=r"test/dog/d\.png has 9x9 pixels, but .*has 6x6"):
         read_image_folder(folder(tmp_path, good | {NAMES[4]: encoded(image(0, (9, 9, 3)))}), AS_IT_IS)
 
@@ -178,7 +177,7 @@ def test_sizes_are_compared_across_batches_too(
 def test_the_size_of_batches_does_not_matter(
     batch: int, good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.images.BATCH_IMAGES", batch)
+    monkeypatch.setattr("fairat.data.images.BATCH_IMAGES", batch)
     train, _ = read_image_folder(folder(tmp_path, good), AS_IT_IS)
     assert torch.equal(train.images[2], torch.from_numpy(image(2)).permute(2, 0, 1))
 

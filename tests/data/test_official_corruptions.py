@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fairat.data.archives import hashes
+from fairat.data.canonical import CorruptedManifest, Split, corruption_names, load_corruption
+from fairat.data.corruptions.constants import CORRUPTIONS
+from fairat.data.official_corruptions import prepare_corrupted
+from fairat.errors import UserError
+from fairat.settings.data import Cifar10C
 
-from pipeline.data.archives import hashes
-from pipeline.data.canonical import CorruptedManifest, Split, corruption_names, load_corruption
-from pipeline.data.corruptions.constants import CORRUPTIONS
-from pipeline.data.official_corruptions import prepare_corrupted
-from pipeline.data.sources import Cifar10C
-from pipeline.errors import UserError
 from tests.data.official import pack_arrays
 
 COUNT = 6

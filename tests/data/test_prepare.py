@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat.console import run_stage
+from fairat.data import canonical
+from fairat.data.canonical import Manifest, Split, load_split
+from fairat.data.prepare import prepare
+from fairat.errors import UserError
+from fairat.settings.data import Cifar10, Cifar100, Digits, ImageFolder
 from safetensors import SafetensorError
 
-from pipeline.console import run_stage
-from pipeline.data import canonical
-from pipeline.data.canonical import Manifest, Split, load_split
-from pipeline.data.prepare import prepare
-from pipeline.data.sources import Cifar10, Cifar100, Digits, ImageFolder
-from pipeline.errors import UserError
 from stages.prepare import main
 from tests.data.archive_server import ArchiveServer, serving
 from tests.data.official import cifar10_files, cifar100_files, pack_pickles

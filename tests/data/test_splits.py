@@ -4,13 +4,12 @@ from fractions import Fraction
 
 import pytest
 import torch
+from fairat.data.canonical import Split
+from fairat.data.digits import read_digits
+from fairat.data.splits import first_of_each_class, rank_in_class, share_of_classes, split_validation
+from fairat.errors import UserError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.data.canonical import Split
-from pipeline.data.digits import read_digits
-from pipeline.data.splits import first_of_each_class, rank_in_class, share_of_classes, split_validation
-from pipeline.errors import UserError
 
 
 def numbered(labels: torch.Tensor, classes: int) -> Split:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat import paths
+from fairat.data.canonical import Manifest, Split, save_split
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.models import build_model
+from fairat.results.evidence import read_evidence
+from fairat.settings.architectures import ShippedResNet18, ZooModel
+from fairat.settings.evaluations import PgdEvaluation
+from fairat.training.record import RunRecord
 
-from pipeline import paths
-from pipeline.config import PgdEvaluation
-from pipeline.data.canonical import Manifest, Split, save_split
-from pipeline.errors import UserError
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
-from pipeline.evidence import read_evidence
-from pipeline.models import build_model
-from pipeline.models.settings import ShippedResNet18, ZooModel
-from pipeline.training.artifacts import RunRecord
 from stages.adopt import adopt, described
 from stages.adopt import main as adopt_stage
 from stages.evaluate import main as evaluate_stage

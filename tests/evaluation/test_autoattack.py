@@ -7,20 +7,20 @@ from typing import cast
 
 import pytest
 import torch
+from fairat import seeds
+from fairat.attacks import autoattack
+from fairat.attacks.autoattack import Chunked, Member, Perturbing, attack_block, check_square
+from fairat.attacks.pgd import attacking
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation.square import alone
+from fairat.evaluation.survivors import Ensemble, block_predictions
+from fairat.settings.evaluations import AutoAttackEvaluation, SquareEvaluation
 from pyautoattack import AutoAttack
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from pipeline import seeds
-from pipeline.attacks import autoattack
-from pipeline.attacks.autoattack import Chunked, Member, Perturbing, attack_block, check_square
-from pipeline.attacks.pgd import attacking
-from pipeline.config import AutoAttackEvaluation, SquareEvaluation
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
-from pipeline.evaluation.square import alone
-from pipeline.evaluation.survivors import Ensemble, block_predictions
 from tests.evaluation.toys import EPSILON, Ledger, Seeing, tiny_model, tiny_set
 
 BUDGET = AutoAttackEvaluation(iterations=5, target_classes=2, queries=20)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat.data.canonical import CorruptedImages, CorruptedManifest, save_corruption
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model, module_of
+from fairat.settings.evaluations import CorruptionsEvaluation
 
-from pipeline.config import CorruptionsEvaluation
-from pipeline.data.canonical import CorruptedImages, CorruptedManifest, save_corruption
-from pipeline.errors import UserError
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model, module_of
 from tests.evaluation.toys import EPSILON, Ledger, tiny_model, tiny_set
 
 PROTOCOL = CorruptionsEvaluation(batch_size=16)

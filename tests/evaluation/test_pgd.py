@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from fairat import seeds
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.settings.evaluations import PgdEvaluation
 from torch import nn
 
-from pipeline import seeds
-from pipeline.config import PgdEvaluation
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
 from tests.evaluation.toys import EPSILON, Ledger, Seeing, tiny_model, tiny_set
 
 STEP = EPSILON / 4

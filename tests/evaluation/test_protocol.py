@@ -1,17 +1,17 @@
 import pytest
 import torch
-from torch import Tensor, nn
-
-from pipeline import paths
-from pipeline.config import (
+from fairat import paths
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model, module_of
+from fairat.settings.evaluations import (
     AutoAttackEvaluation,
     CorruptionsEvaluation,
     PgdEvaluation,
     SquareEvaluation,
     StepsEvaluation,
 )
-from pipeline.errors import UserError
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model, module_of
+from torch import Tensor, nn
+
 from tests.evaluation.toys import EPSILON, tiny_model, tiny_set
 
 PGD = PgdEvaluation(steps=(1,), step_size=0.02)

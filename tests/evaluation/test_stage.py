@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat import paths
+from fairat.data.canonical import Split, channel_statistics, save_split
+from fairat.errors import UserError
+from fairat.results.evidence import attack_rows, corruption_rows, read_evidence, stacked
+from fairat.settings.architectures import PreActResNet18
+from fairat.training.checkpoint import save_weights
+from fairat.training.record import RunRecord, WeightsRecord
 
-from pipeline import paths
-from pipeline.data.canonical import Split, channel_statistics, save_split
-from pipeline.errors import UserError
-from pipeline.evidence import attack_rows, corruption_rows, read_evidence, stacked
-from pipeline.models.settings import PreActResNet18
-from pipeline.training.artifacts import RunRecord, WeightsRecord
-from pipeline.training.checkpoint import save_weights
 from stages.evaluate import main, summary
 from tests.evaluation.test_corruptions import write_corrupted
 from tests.evaluation.toys import tiny_set

@@ -5,9 +5,8 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from fairat.evaluation.protocol import EvaluationSet, Watcher
 from torch import Tensor, nn
-
-from pipeline.evaluation.protocol import EvaluationSet, Watcher
 
 EPSILON = 0.08
 

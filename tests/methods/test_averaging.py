@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-
-from pipeline.methods.averaging import Averages, Averaging, averaged
+from fairat.methods.averaging import Averages, averaged
+from fairat.settings.averaging import Averaging
 
 
 def live(value: float) -> dict[str, torch.Tensor]:

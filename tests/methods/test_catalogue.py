@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import fairat.methods
 import pytest
+from fairat.methods.catalogue import CATALOGUE, build_part, kind_of, module_of
+from fairat.methods.method import Method
+from fairat.study import load_study
 
-import pipeline.methods
-from pipeline.config import load_study
-from pipeline.methods.catalogue import CATALOGUE, build_part, kind_of, module_of
-from pipeline.methods.method import Method
 from tests.toys import history_of
 
 OWN = '''
 import torch
 
-from pipeline.methods.parts import Margin
+from fairat.methods.parts import Margin
 
 
 class Halved(Margin):
@@ -37,8 +37,8 @@ class Stranger:
 
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Writes a module as if it stood in pipeline/methods/."""
-    monkeypatch.setattr(pipeline.methods, "__path__", [*pipeline.methods.__path__, str(tmp_path)])
+    """Writes a module as if it stood in pipeline/fairat/methods/."""
+    monkeypatch.setattr(fairat.methods, "__path__", [*fairat.methods.__path__, str(tmp_path)])
 
     def write(name: str, text: str) -> None:
         (tmp_path / f"{name}.py").write_text(text)
@@ -61,17 +61,17 @@ def test_a_part_without_an_entry_is_named_by_its_file_and_class(own_module: Call
     )
     assert method.margin.factors(history_of(((1, 0), (0, 1)))).tolist() == [0.25, 0.25]
     assert method.model_dump()["margin"] == {"kind": "own_margin_a.Halved", "share": 0.25}
-    assert module_of("margin", method.margin.kind) == "pipeline.methods.own_margin_a"
+    assert module_of("margin", method.margin.kind) == "fairat.methods.own_margin_a"
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("own_margin_b.Halfed", r"pipeline/methods/own_margin_b\.py has no class Halfed derived from Margin; correct it, or `kind: own_margin_b\.Halfed`"),
+        ("own_margin_b.Halfed", r"pipeline/fairat/methods/own_margin_b\.py has no class Halfed derived from Margin; correct it, or `kind: own_margin_b\.Halfed`"),
         ("own_margin_b.Stranger", r"has no class Stranger derived from Margin"),
-        ("trades.Trades", r"pipeline/methods/trades\.py has no class Trades derived from Margin"),
-        ("own_margin_b.Unfinished", r"Unfinished in pipeline/methods/own_margin_b\.py does not define factors, which Margin in parts\.py asks for"),
-        ("nowhere.Halved", r"there is no pipeline/methods/nowhere\.py; write the class Halved there, or correct `kind: nowhere\.Halved`"),
+        ("trades.Trades", r"pipeline/fairat/methods/trades\.py has no class Trades derived from Margin"),
+        ("own_margin_b.Unfinished", r"Unfinished in pipeline/fairat/methods/own_margin_b\.py does not define factors, which Margin in parts\.py asks for"),
+        ("nowhere.Halved", r"there is no pipeline/fairat/methods/nowhere\.py; write the class Halved there, or correct `kind: nowhere\.Halved`"),
         ("own_margin_b", r"'own_margin_b' is not a kind of margin; there are: constant, .* as in my_module.MyPart"),
         ("own_margin_b.", r"is not a kind of margin"),
         (None, r"None is not a kind of margin"),

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from fairat.methods.cfa import RobustAccuracyMargin
+from fairat.methods.history import ClassHistory
+from fairat.methods.parts import ConstantMargin
+from fairat.settings.threat import Threat
 
-from pipeline.methods.cfa import RobustAccuracyMargin
-from pipeline.methods.history import ClassHistory
-from pipeline.methods.parts import ConstantMargin, Threat
 from tests.methods.test_history import M
 from tests.toys import history_of
 
@@ -58,6 +59,6 @@ def test_a_factor_of_one_is_the_constant_margin() -> None:
 
 
 def test_steps_do_not_depend_on_radii() -> None:
-    threat = Threat(8 / 255, 2 / 255, 10)
+    threat = Threat(epsilon=8 / 255, step_size=2 / 255, num_steps=10)
     steps = RobustAccuracyMargin().steps(torch.tensor([0.01, 0.05]), threat)
     assert steps.tolist() == pytest.approx([2 / 255] * 2)

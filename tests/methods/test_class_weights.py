@@ -2,17 +2,18 @@
 
 import pytest
 import torch
+from fairat.errors import UserError
+from fairat.methods.cfa import CalibratedWeights
+from fairat.methods.dafa import DistanceMargin, DistanceWeights, distance_weights
+from fairat.methods.frl import FrlController, FrlRemargin, FrlReweight
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.methods.madry import AdversarialTraining
+from fairat.methods.parts import ClassWeights, EqualWeights, Objective, Terms
+from fairat.methods.trades import Trades
+from fairat.methods.wat import NoRegretWeights
+from fairat.settings.threat import Threat
 from torch import Tensor
 
-from pipeline.errors import UserError
-from pipeline.methods.cfa import CalibratedWeights
-from pipeline.methods.dafa import DistanceMargin, DistanceWeights, distance_weights
-from pipeline.methods.frl import FrlController, FrlRemargin, FrlReweight
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.methods.madry import AdversarialTraining
-from pipeline.methods.parts import ClassWeights, EqualWeights, Objective, Terms, Threat
-from pipeline.methods.trades import Trades
-from pipeline.methods.wat import NoRegretWeights
 from tests.toys import UNIT, history_of
 
 CE = torch.tensor([0.5, 0.4, 0.2], dtype=torch.float64)
@@ -98,7 +99,7 @@ def test_frl_raises_weights_and_radii_of_classes_with_large_gaps() -> None:
         margin = FrlRemargin().factors(history)
         assert [margin[3], margin[0]] == pytest.approx(factors)
         radii = margin * 8 * UNIT
-        steps = FrlRemargin().steps(radii[[0, 3, 5]], Threat(8 * UNIT, 2 * UNIT, 10))
+        steps = FrlRemargin().steps(radii[[0, 3, 5]], Threat(epsilon=8 * UNIT, step_size=2 * UNIT, num_steps=10))
         assert (steps / UNIT).tolist() == pytest.approx([step] * 3)
 
 
@@ -198,7 +199,7 @@ def test_dafa_weighs_the_clean_term_or_the_only_one() -> None:
 
 
 def test_dafa_scales_radius_and_step_and_waits_for_its_epoch() -> None:
-    margin, threat = DistanceMargin(), Threat(8 * UNIT, 2 * UNIT, 10)
+    margin, threat = DistanceMargin(), Threat(epsilon=8 * UNIT, step_size=2 * UNIT, num_steps=10)
     assert margin.factors(ClassHistory(3)).tolist() == [1, 1, 1]
     radii = margin.factors(dafa_history()) * threat.epsilon
     assert (margin.steps(radii, threat) / UNIT).tolist() == pytest.approx((2.68, 1.96, 1.36))

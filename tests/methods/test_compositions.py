@@ -11,17 +11,17 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from fairat.methods.catalogue import CATALOGUE
+from fairat.methods.method import Method
+from fairat.methods.parts import Batch, Objective, Trace
+from fairat.study import load_study
+from fairat.training.checkpoint import load_resumable, save_resumable
+from fairat.training.loop import TrainingSettings, TrainingState, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pipeline.config import load_study
-from pipeline.methods.catalogue import CATALOGUE
-from pipeline.methods.method import Method
-from pipeline.methods.parts import Batch, Objective, Trace
-from pipeline.training.checkpoint import load_resumable, save_resumable
-from pipeline.training.loop import TrainingSettings, TrainingState, train
 from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
 
 TARGETED = {"at", "trades", "fat"}

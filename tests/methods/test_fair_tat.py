@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from fairat.methods.fair_tat import CfpsTargets, UniformTargets
+from fairat.methods.history import ClassHistory
+from fairat.methods.sampling import conditional_on_wrong, draw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.methods.fair_tat import CfpsTargets, UniformTargets
-from pipeline.methods.history import ClassHistory
-from pipeline.methods.sampling import conditional_on_wrong, draw
 from tests.methods.test_history import M
 from tests.toys import history_of
 

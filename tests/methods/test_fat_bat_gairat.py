@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.methods.bat import BalanceAdversarialTraining
+from fairat.methods.fat import FriendlyAdversarialTraining
+from fairat.methods.gairat import Gairat
+from fairat.methods.history import ClassHistory
+from fairat.methods.losses import cross_entropy
+from fairat.methods.madry import AdversarialTraining
+from fairat.methods.parts import Batch, EqualWeights, Trace
 from torch import Tensor, nn
 
-from pipeline.methods.bat import BalanceAdversarialTraining
-from pipeline.methods.fat import FriendlyAdversarialTraining
-from pipeline.methods.gairat import Gairat
-from pipeline.methods.history import ClassHistory
-from pipeline.methods.losses import cross_entropy
-from pipeline.methods.madry import AdversarialTraining
-from pipeline.methods.parts import Batch, EqualWeights, Trace
 from tests.toys import IdentityModel, pixels
 
 STEP = 0.01
@@ -59,7 +59,7 @@ def batch(count: int, *, num_steps: int = 10, epoch: int = 0, targets: Tensor | 
 
 def start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pipeline.methods.parts.initial_perturbation", lambda kind, images, epsilon, generator: torch.zeros_like(images)
+        "fairat.methods.parts.initial_perturbation", lambda kind, images, epsilon, generator: torch.zeros_like(images)
     )
 
 
@@ -136,7 +136,7 @@ def test_bat_keeps_the_last_clean_and_the_first_adversarial_point(
     """AF-22."""
     start_at_zero(monkeypatch)
     # The scripted logits jump; an attack loss that climbs keeps one step per check.
-    monkeypatch.setattr("pipeline.methods.trades.divergence", lambda clean, logits: logits[:, 1] - logits[:, 0])
+    monkeypatch.setattr("fairat.methods.trades.divergence", lambda clean, logits: logits[:, 1] - logits[:, 0])
     objective = BalanceAdversarialTraining(overshoot=overshoot)
     # One forward more comes first: p(x), which the divergence is measured from.
     trace = objective.attack(ScriptedModel(list(SEQUENCES.values()), skip=1), batch(6))

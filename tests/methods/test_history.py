@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from fairat.methods.history import ClassHistory, EpochRecord
 
-from pipeline.methods.history import ClassHistory, EpochRecord
 from tests.toys import history_of
 
 M = ((50, 10, 40), (5, 80, 15), (20, 10, 70))

@@ -5,25 +5,27 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.errors import UserError
+from fairat.methods.averaging import Averages
+from fairat.methods.bat import BalanceAdversarialTraining
+from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods.cfa import CalibratedWeights, RobustAccuracyMargin
+from fairat.methods.dafa import DistanceMargin, DistanceWeights, distance_weights
+from fairat.methods.fair_tat import CfpsTargets, UniformTargets
+from fairat.methods.fat import FriendlyAdversarialTraining
+from fairat.methods.frl import FrlRemargin, FrlReweight
+from fairat.methods.gairat import CorrectChecks, Gairat
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.methods.losses import cross_entropy, divergence
+from fairat.methods.madry import AdversarialTraining
+from fairat.methods.method import Method
+from fairat.methods.parts import Batch, ClassWeights, ConstantMargin, EqualWeights, Objective, Trace, ascend
+from fairat.methods.trades import Trades
+from fairat.methods.wat import NoRegretWeights
+from fairat.settings.averaging import Averaging
+from fairat.settings.threat import Threat
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
-from pipeline.methods.averaging import Averages, Averaging
-from pipeline.methods.bat import BalanceAdversarialTraining
-from pipeline.methods.catalogue import CATALOGUE, build_part
-from pipeline.methods.cfa import CalibratedWeights, RobustAccuracyMargin
-from pipeline.methods.dafa import DistanceMargin, DistanceWeights, distance_weights
-from pipeline.methods.fair_tat import CfpsTargets, UniformTargets
-from pipeline.methods.fat import FriendlyAdversarialTraining
-from pipeline.methods.frl import FrlRemargin, FrlReweight
-from pipeline.methods.gairat import CorrectChecks, Gairat
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.methods.losses import cross_entropy, divergence
-from pipeline.methods.madry import AdversarialTraining
-from pipeline.methods.method import Method
-from pipeline.methods.parts import Batch, ClassWeights, ConstantMargin, EqualWeights, Objective, Threat, Trace, ascend
-from pipeline.methods.trades import Trades
-from pipeline.methods.wat import NoRegretWeights
 from tests.methods.test_compositions import VALID
 from tests.methods.test_policies import history
 from tests.toys import UNIT, IdentityModel, history_of, pixels
@@ -304,7 +306,9 @@ def test_a_class_without_images_takes_no_part_in_dafa() -> None:
 
 
 def test_dafa_steps_vanish_with_the_radius() -> None:
-    assert DistanceMargin().steps(torch.zeros(3), Threat(0.0, 0.1, 10)).tolist() == [0.0] * 3
+    assert (
+        DistanceMargin().steps(torch.zeros(3), Threat(epsilon=0.0, step_size=0.1, num_steps=10)).tolist() == [0.0] * 3
+    )
 
 
 @pytest.mark.parametrize("checks", [0, 3, 4])

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.methods.trades import Trades
+from fairat.results import metrics
 from torch import Tensor
-
-from pipeline import metrics
-from pipeline.methods.catalogue import CATALOGUE, build_part
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.methods.trades import Trades
 
 CLASSES = 5
 NEUTRAL = ("untargeted", "constant", "none")

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods.parts import Batch
+from fairat.settings.base import merged
+from fairat.settings.recipe import Recipe
+from fairat.study import load_study
 from torch import Tensor, nn
-
-from pipeline.config import load_study
-from pipeline.methods.catalogue import CATALOGUE, build_part
-from pipeline.methods.parts import Batch
-from pipeline.settings import merged
-from pipeline.training.recipe import Recipe
 
 METHODS = load_study().methods
 
@@ -42,7 +41,7 @@ def test_an_attack_has_its_published_start_and_batch_norm_mode(
         starts.append(kind)
         return torch.zeros_like(images)
 
-    monkeypatch.setattr("pipeline.methods.parts.initial_perturbation", recorded)
+    monkeypatch.setattr("fairat.methods.parts.initial_perturbation", recorded)
     for chosen, expected in (({}, mode), ({"attack_bn": "train"}, "train"), ({"attack_bn": "eval"}, "eval")):
         norm = nn.BatchNorm2d(1)
         model = nn.Sequential(norm, nn.Flatten(), nn.Linear(4, 3))

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-
-from pipeline.methods.history import ClassHistory
-from pipeline.methods.losses import cross_entropy, divergence
-from pipeline.methods.parts import EqualWeights, Terms
-from pipeline.methods.trades import Trades
+from fairat.methods.history import ClassHistory
+from fairat.methods.losses import cross_entropy, divergence
+from fairat.methods.parts import EqualWeights, Terms
+from fairat.methods.trades import Trades
 
 CLEAN = torch.tensor([[2.0, 0.0, -1.0]], dtype=torch.float64)
 ATTACKED = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)

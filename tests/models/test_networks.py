@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from fairat.errors import UserError
+from fairat.models import CIFAR10_STATISTICS, Architecture, build_model
+from fairat.settings.architectures import PreActResNet18, ResNet18, Wrn28x10
 from torch import Tensor, nn
-
-from pipeline.errors import UserError
-from pipeline.models import CIFAR10_STATISTICS, Architecture, build_model
-from pipeline.models.settings import PreActResNet18, ResNet18, Wrn28x10
 
 Weights = dict[str, Tensor]
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
-
-from pipeline.errors import UserError
-from pipeline.models import CIFAR10_STATISTICS, CIFAR100_STATISTICS, build_model
-from pipeline.models.normalization import Normalisation, check_images
-from pipeline.models.settings import PreActResNet18
+from fairat.errors import UserError
+from fairat.models import CIFAR10_STATISTICS, CIFAR100_STATISTICS, build_model
+from fairat.models.normalization import Normalisation, check_images
+from fairat.settings.architectures import PreActResNet18
 
 
 def test_normalising_inside_the_model_equals_normalising_outside() -> None:

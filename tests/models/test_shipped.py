@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from pipeline.errors import UserError
-from pipeline.models import build_model
-from pipeline.models.settings import ShippedResNet18
+from fairat.errors import UserError
+from fairat.models import build_model
+from fairat.settings.architectures import ShippedResNet18
 
 
 def test_the_shipped_network_is_a_resnet18_without_normalisation() -> None:

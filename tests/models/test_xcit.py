@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat.errors import UserError
+from fairat.models import CIFAR10_STATISTICS, build_model
+from fairat.settings.architectures import XcitS12
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
-from pipeline.models import CIFAR10_STATISTICS, build_model
-from pipeline.models.settings import XcitS12
 from tests.models.toys import write_halves
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.errors import UserError
+from fairat.models import build_model
+from fairat.models.compat import alias_autoattack
+from fairat.settings.architectures import ZooModel
 
-from pipeline.attacks.compat import alias_autoattack
-from pipeline.errors import UserError
-from pipeline.models import build_model
-from pipeline.models.settings import ZooModel
 from tests.models.toys import is_all_halves, write_halves
 
 IMAGES: dict[str, Any] = {"num_classes": 10, "channels": 3, "mean": (0.5,) * 3, "std": (0.2,) * 3}

@@ -2,15 +2,14 @@
 
 import pytest
 import torch
+from fairat.data.canonical import Split
+from fairat.data.splits import without
+from fairat.errors import UserError
+from fairat.methods.bat import BalanceAdversarialTraining
+from fairat.methods.losses import cross_entropy, divergence
+from fairat.methods.parts import Batch, Trace
+from fairat.methods.trades import divergence_ascent
 from torch import nn
-
-from pipeline.data.canonical import Split
-from pipeline.data.splits import without
-from pipeline.errors import UserError
-from pipeline.methods.bat import BalanceAdversarialTraining
-from pipeline.methods.losses import cross_entropy, divergence
-from pipeline.methods.parts import Batch, Trace
-from pipeline.methods.trades import divergence_ascent
 
 POINTS = {
     name: torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(seed)) for seed, name in enumerate("xcaf")

@@ -5,19 +5,19 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.rendering.content import Row
+from fairat.rendering.figures import source_and_target
+from fairat.results import metrics
+from fairat.results.aggregation import aggregate
+from fairat.results.bootstrap import Bootstrap
+from fairat.results.evidence import Origin, steps_rows, write_evidence
+from fairat.settings.evaluations import StepsEvaluation
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.patches import Rectangle
 
-from pipeline import metrics
-from pipeline.aggregation import aggregate
-from pipeline.bootstrap import Bootstrap
-from pipeline.config import StepsEvaluation
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
-from pipeline.evidence import Origin, steps_rows, write_evidence
-from pipeline.rendering.content import Row
-from pipeline.rendering.figures import source_and_target
 from tests.evaluation.toys import EPSILON, Ledger, tiny_model, tiny_set
 
 STEP, STEPS = EPSILON / 10, 25

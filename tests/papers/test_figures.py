@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fairat.papers import figures
+from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.papers import figures
-from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from tests.rendering.toys import Entry, entry, of_classes, tidy
 
 CLASSES = {"cat": 0.5, "dog": 0.25, "eel": 0.25}

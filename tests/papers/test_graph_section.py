@@ -9,12 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from fairat import paths
+from fairat.papers.figure_rows import FIGURES
+from fairat.papers.graph import GRAPH, inputs, outputs, section, with_section
+from fairat.papers.needs import PAPER_TARGETS, needs
 from ruamel.yaml import YAML
-
-from pipeline import paths
-from pipeline.papers.figure_rows import FIGURES
-from pipeline.papers.graph import GRAPH, inputs, outputs, section, with_section
-from pipeline.papers.needs import PAPER_TARGETS, needs
 
 STARTS = {"frl": "at_constant", "frl_005": "pgd_at", "frl_007": "pgd_at"}
 ABLATIONS = {"table5": "fair_tat_one_pass", "table6": "fair_tat_constant_one_pass"}
@@ -82,7 +81,7 @@ def expected_runs(target) -> set[tuple[str, str, int]]:
 
 def test_the_section_is_up_to_date():
     text = GRAPH.read_text()
-    assert section() in text, "type `python -m pipeline.papers.graph`"
+    assert section() in text, "type `python -m fairat.papers.graph`"
     assert with_section(text) == text
 
 

@@ -5,12 +5,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from fairat.papers.needs import PAPER_TARGETS, PaperTarget
+from fairat.papers.tables import entries, paper_table
+from fairat.rendering.latex import escaped, latex
+from fairat.study import load_study
+from fairat.tools import pdf as paper_pdf
 
-from pipeline.config import load_study
-from pipeline.papers.needs import PAPER_TARGETS, PaperTarget
-from pipeline.papers.tables import entries, paper_table
-from pipeline.rendering.latex import escaped, latex
-from stages import paper_pdf
 from tests.papers.toys import printed_as_ours, tidy
 
 TABLES = [target for target in PAPER_TARGETS.values() if target.kind == "table"]

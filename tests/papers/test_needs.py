@@ -1,12 +1,11 @@
 """Which runs the tables need, from the printed cells; spec 8 by hand as the reference."""
 
 import pytest
-
-from pipeline.config import load_study
-from pipeline.papers.figure_rows import DEMO_FIGURES, FIGURES
-from pipeline.papers.needs import PAPER_TARGETS, TABLE_SUITES, Need, need, needs, stage_of
-from pipeline.papers.published import printed_cells
-from pipeline.rendering.tables import CORRUPTIONS
+from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES
+from fairat.papers.needs import PAPER_TARGETS, TABLE_SUITES, Need, need, needs, stage_of
+from fairat.papers.published import printed_cells
+from fairat.rendering.tables import CORRUPTIONS
+from fairat.study import load_study
 
 AVERAGED = {"last", "ema", "fawa"}
 MAIN_ROWS = {

@@ -1,10 +1,9 @@
 from collections import Counter
 
 import pytest
-
-from pipeline import paths
-from pipeline.errors import UserError
-from pipeline.papers.published import printed_cells
+from fairat import paths
+from fairat.errors import UserError
+from fairat.papers.published import printed_cells
 
 HEADER = paths.PUBLISHED.read_text().splitlines()[0]
 LINE = "fairtat,1,cifar10,preactresnet18,AT,at,plain,untargeted,constant,last,clean,,overall_accuracy,83.5,,,false,"

@@ -4,15 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fairat import paths
+from fairat.errors import UserError
+from fairat.papers.needs import PAPER_TARGETS
+from fairat.papers.plan import stages_left
+from fairat.papers.standing import Wanted, cost_note, duration, standing, wanted_by
+from fairat.papers.tables import entries
+from fairat.study import load_study
+from fairat.tools import plan
 
-from pipeline import paths
-from pipeline.config import load_study
-from pipeline.errors import UserError
-from pipeline.papers.needs import PAPER_TARGETS
-from pipeline.papers.plan import stages_left
-from pipeline.papers.standing import Wanted, cost_note, duration, standing, wanted_by
-from pipeline.papers.tables import entries
-from stages import paper, plan
+from stages import paper
 from tests.papers.toys import DEVICE, HASHES, evaluate, train
 
 ROOT = Path(__file__).parents[2]

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from fairat.papers.demo_report import demo_tables
+from fairat.papers.needs import PAPER_TARGETS
+from fairat.papers.remarks import REMARKS
+from fairat.papers.tables import Ours, entries, paper_table
+from fairat.rendering.latex import latex
+from fairat.rendering.markdown import markdown
 
-from pipeline.papers.demo_report import demo_tables
-from pipeline.papers.needs import PAPER_TARGETS
-from pipeline.papers.remarks import REMARKS
-from pipeline.papers.tables import Ours, entries, paper_table
-from pipeline.rendering.latex import latex
-from pipeline.rendering.markdown import markdown
 from tests.papers.toys import TITLES, printed_as_ours, tidy
 
 TABLES = [name for name, target in PAPER_TARGETS.items() if target.kind == "table"]

@@ -3,13 +3,13 @@
 import hashlib
 
 import pandas as pd
+from fairat import paths
+from fairat.papers.needs import PaperTarget
+from fairat.papers.tables import Entry, Ours, entries
+from fairat.results.aggregation import COLUMNS
+from fairat.results.evidence import Origin, attack_rows, stacked, write_evidence
+from fairat.training.record import WeightsRecord
 
-from pipeline import paths
-from pipeline.aggregation import COLUMNS
-from pipeline.evidence import Origin, attack_rows, stacked, write_evidence
-from pipeline.papers.needs import PaperTarget
-from pipeline.papers.tables import Entry, Ours, entries
-from pipeline.training.artifacts import WeightsRecord
 from tests.toys import run_record
 
 TITLES = {

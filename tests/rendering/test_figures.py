@@ -6,18 +6,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex
-from matplotlib.container import BarContainer
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
-
-from pipeline.errors import UserError
-from pipeline.rendering.content import Row
-from pipeline.rendering.figures import (
+from fairat.errors import UserError
+from fairat.rendering.content import Row
+from fairat.rendering.figures import (
     PALETTE,
     class_accuracy,
     class_cfps,
@@ -27,7 +18,16 @@ from pipeline.rendering.figures import (
     save_figure,
     source_and_target,
 )
-from pipeline.rendering.series import class_series
+from fairat.rendering.series import class_series
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, entry, of_classes, tidy
 
 CLASSES = ("cat", "dog", "eel")

@@ -2,10 +2,9 @@ from decimal import Decimal
 from itertools import chain
 
 import pytest
+from fairat.rendering.grid import MISSING, Cell, Column, Grid, Line, blocks, percent, spans, wrapped
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.rendering.grid import MISSING, Cell, Column, Grid, Line, blocks, percent, spans, wrapped
 
 
 def grid(columns, spread=None):

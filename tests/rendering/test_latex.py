@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from fairat.rendering.content import Row
+from fairat.rendering.latex import escaped, latex, write_latex
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, table1, table9
 
-from pipeline.rendering.content import Row
-from pipeline.rendering.latex import escaped, latex, write_latex
-from pipeline.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, table1, table9
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, content, entry, four, of_classes, seeds
 
 GREEK = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩαβγδεζηθικλμνξοπρςστυφχψω"

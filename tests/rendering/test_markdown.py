@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from fairat.rendering.markdown import escaped, markdown, write_markdown
+from fairat.rendering.tables import table1, table9
 
-from pipeline.rendering.markdown import escaped, markdown, write_markdown
-from pipeline.rendering.tables import table1, table9
 from tests.rendering.toys import AT, OURS, content, entry, four, seeds
 
 

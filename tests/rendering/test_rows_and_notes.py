@@ -1,8 +1,9 @@
 import pytest
+from fairat.rendering.notes import budget_notes
+from fairat.rendering.rows import row, suite_rows
+from fairat.settings.evaluations import AutoAttackEvaluation, Evaluations, PgdEvaluation, SquareEvaluation
+from fairat.study import load_study
 
-from pipeline.config import AutoAttackEvaluation, Evaluations, PgdEvaluation, SquareEvaluation, load_study
-from pipeline.rendering.notes import budget_notes
-from pipeline.rendering.rows import row, suite_rows
 from tests.rendering.test_tables import printed
 
 

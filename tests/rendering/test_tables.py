@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from fairat import paths
+from fairat.errors import UserError
+from fairat.rendering.content import Content, Row
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, classes_pgd, table1, table2, table3, table9
 
-from pipeline import paths
-from pipeline.errors import UserError
-from pipeline.rendering.content import Content, Row
-from pipeline.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, classes_pgd, table1, table2, table3, table9
 from tests.rendering.toys import AT, OURS, TRADES, content, entry, four, of_classes, seeds
 
 SUITES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fairat import paths
+from fairat.rendering.content import Row
+from fairat.results.aggregation import write_table
+from fairat.study import load_study
+from fairat.training.record import WeightsRecord
 from ruamel.yaml import YAML
 
-from pipeline import paths
-from pipeline.aggregation import write_table
-from pipeline.config import load_study
-from pipeline.rendering.content import Row
-from pipeline.training.artifacts import WeightsRecord
 from stages import demo, tables
 from tests.rendering.toys import NASTY, entry, of_classes, tidy
 from tests.toys import run_record

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-
-from pipeline.aggregation import COLUMNS
-from pipeline.rendering.content import Content, Row
+from fairat.rendering.content import Content, Row
+from fairat.results.aggregation import COLUMNS
 
 Entry = dict[str, Any]
 NASTY = ("tom & jerry", "50%", "a_b", "#1 {x}", "$5", "c:\\d", "~^", "[*] --", "café", "◇")

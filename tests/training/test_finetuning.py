@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 import torch
+from fairat import paths
+from fairat.data.canonical import Manifest, Split, load_split, save_split
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.models import build_model, shipped
+from fairat.models.resnet import ResNet
+from fairat.results.evidence import read_evidence
+from fairat.settings.architectures import ShippedResNet18, ZooModel
+from fairat.settings.evaluations import PgdEvaluation
+from fairat.study import load_study
+from fairat.training.checkpoint import load_weights
+from fairat.training.record import RunRecord
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline import paths
-from pipeline.config import PgdEvaluation, load_study
-from pipeline.data.canonical import Manifest, Split, load_split, save_split
-from pipeline.errors import UserError
-from pipeline.evaluation.protocol import EvaluationSet, evaluate_model
-from pipeline.evidence import read_evidence
-from pipeline.models import build_model, shipped
-from pipeline.models.resnet import ResNet
-from pipeline.models.settings import ShippedResNet18, ZooModel
-from pipeline.training.artifacts import RunRecord
-from pipeline.training.checkpoint import load_weights
 from stages.adopt import main as adopt
 from stages.evaluate import main as evaluate
 from stages.train import describe, initial_model, main

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.results import metrics
+from fairat.settings.averaging import Averaging
+from fairat.training.checkpoint import load_resumable, save_resumable
+from fairat.training.loop import TrainingState
 
-from pipeline import metrics
-from pipeline.methods.averaging import Averaging
-from pipeline.training.checkpoint import load_resumable, save_resumable
-from pipeline.training.loop import TrainingState
 from tests.training.toys import tiny_network, tiny_settings, trained
 
 METHODS: dict[str, dict[str, Any]] = {

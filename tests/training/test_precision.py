@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from fairat.settings.base import merged
+from fairat.settings.recipe import Recipe
+from fairat.training.precision import BFloat16Forward, attacked, multiplying
 from torch import Tensor, nn
 
-from pipeline.settings import merged
-from pipeline.training.precision import BFloat16Forward, attacked, multiplying
-from pipeline.training.recipe import Recipe
 from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
 
 IMAGES = tiny_images(40, 1).images / 255

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from fairat.settings.base import merged
+from fairat.settings.recipe import AdamW, Cosine, Recipe, Sgd
+from fairat.study import load_study
+from fairat.training.optimizers import optimizer_of
 from torch import nn
-
-from pipeline.config import load_study
-from pipeline.settings import merged
-from pipeline.training.recipe import AdamW, Cosine, Recipe, Sgd
 
 
 def test_r200_drops_at_half_and_three_quarters() -> None:
@@ -61,11 +61,11 @@ class Small(nn.Module):
 
 def test_adamw_decays_matrices_only_and_sgd_everything() -> None:
     model = Small()
-    decayed, spared = Recipe(optimizer=AdamW(), weight_decay=0.5).optimizer_of(model).param_groups
+    decayed, spared = optimizer_of(Recipe(optimizer=AdamW(), weight_decay=0.5), model).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
     assert [id(parameter) for parameter in decayed["params"]] == [id(model.linear.weight)]
     assert len(spared["params"]) == 6
-    (everything,) = Recipe().optimizer_of(model).param_groups
+    (everything,) = optimizer_of(Recipe(), model).param_groups
     assert everything["weight_decay"] == 5e-4
     assert len(everything["params"]) == 7
 

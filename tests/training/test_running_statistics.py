@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from fairat.methods.forwards import forward_each, momenta
+from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.methods.method import Method
+from fairat.methods.sampling import draw
+from fairat.settings.recipe import CleanPass
+from fairat.settings.threat import Threat
+from fairat.study import load_study
+from fairat.training.step import EpochTally, MinimaxStep, Policy, decide
 from torch import Tensor, nn
-
-from pipeline.config import load_study
-from pipeline.methods.forwards import forward_each, momenta
-from pipeline.methods.history import ClassHistory, EpochRecord
-from pipeline.methods.method import Method
-from pipeline.methods.parts import Threat
-from pipeline.methods.sampling import draw
-from pipeline.training.recipe import CleanPass
-from pipeline.training.step import EpochTally, MinimaxStep, Policy, decide
 
 CLASSES, BATCH, UPDATES, EPOCH = 3, 12, 3, 60
 THREAT = Threat(epsilon=0.1, step_size=0.03, num_steps=4)

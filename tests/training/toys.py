@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
+from fairat.methods.method import Method
+from fairat.settings.averaging import Averaging
+from fairat.settings.recipe import Augmentation, Recipe, Steps
+from fairat.settings.threat import Threat
+from fairat.training.loop import LabelledImages, TrainingSettings, TrainingState, train
 from torch import nn
-
-from pipeline.methods.averaging import Averaging
-from pipeline.methods.method import Method
-from pipeline.methods.parts import Threat
-from pipeline.training.loop import LabelledImages, TrainingSettings, TrainingState, train
-from pipeline.training.recipe import Augmentation, Recipe, Steps
 
 CLASSES = 3
 

@@ -1,0 +1,29 @@
+"""Fair adversarial training. The rooms of the house, in order: each imports only from those above it."""
+
+ROOMS = (
+    "errors",
+    "paths",
+    "files",
+    "seeds",
+    "provenance",
+    "device",
+    "progress",
+    "settings",
+    "results",
+    "data",
+    "models",
+    "attacks",
+    "methods",
+    "training",
+    "evaluation",
+    "rendering",
+    "study",
+    "fingerprint",
+    "console",
+    "papers",
+    "dependencies",
+    "tracking",
+    "docs",
+    "tools",
+)
+"""From the ground floor up; tests/test_layers.py reads the imports and holds the order."""

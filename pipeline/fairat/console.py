@@ -1,0 +1,116 @@
+"""What stages share on the terminal: errors without a traceback, progress with time left."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from fairat.errors import UserError
+from fairat.progress import Advance, Listener, told_to
+
+LINE_EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def run_stage(main: Callable[..., None]) -> None:
+    """Runs a stage's `main` as a command line."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Runs a command line; a UserError becomes one paragraph and exit status 1."""
+    try:
+        with told_to(Terminal()):
+            app()
+    except UserError as error:
+        errors.print(f"[bold red]Error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+class Terminal(Listener):
+    """Shows the user what library code tells."""
+
+    def say(self, text: str) -> None:
+        """Prints it."""
+        console.print(text, soft_wrap=True, markup=False)
+
+    def progress(self, description: str, total: float, unit: str) -> AbstractContextManager[Advance]:
+        """Draws a bar."""
+        return progress(description, total, unit=unit)
+
+
+class Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        """Empty until it is known."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+@contextmanager
+def progress(
+    description: str, total: float, *, unit: str = "", aside: Callable[[], str] = lambda: ""
+) -> Iterator[Callable[[float, str], None]]:
+    """A bar with rate and time left; gives a function `advance(by, note)`.
+
+    Where the output is no terminal (a log, CI, a cluster's file), a line once a minute takes the place of the bar. A note stays
+    until the next one; `aside` is asked at every update for something more, such as the memory in use.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[aside]}"),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(description, total=total, note="", aside="")
+        written = began = time.monotonic()
+        done, last_note = 0.0, ""
+
+        def advance(by: float = 1.0, note: str = "") -> None:
+            nonlocal written, done, last_note
+            done, last_note = done + by, note or last_note
+            bar.update(task, advance=by, note=last_note, aside=aside())
+            now = time.monotonic()
+            if not errors.is_terminal and now - written > LINE_EVERY:
+                written = now
+                rest = ", ".join(part for part in (_pace(done, total, unit, now - began), aside(), last_note) if part)
+                errors.print(f"{description}: {rest}", markup=False)
+
+        yield advance
+
+
+def _pace(done: float, total: float, unit: str, seconds: float) -> str:
+    """`400 of 1,000 images, 5/s, 0:02:00 left`."""
+    left = timedelta(seconds=round(seconds * (total - done) / done)) if done else "unknown"
+    return f"{done:,.0f} of {total:,.0f} {unit}, {done / seconds:,.0f}/s, {left} left"

@@ -1,0 +1,91 @@
+"""Which images are for training, validation and testing: a rule on file order, no randomness (spec 5)."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from fairat.data.canonical import Split
+from fairat.errors import UserError
+
+
+def rank_in_class(labels: Int64[Tensor, " count"]) -> Int64[Tensor, " count"]:
+    """How many images of the same class stand before each image."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(labels)
+    ranks[order] = torch.arange(len(labels)) - starts[labels[order]]
+    return ranks
+
+
+def share_of_classes(counts: Int64[Tensor, " classes"], fraction: float) -> Int64[Tensor, " classes"]:
+    """floor(fraction * n) of every class of n images."""
+    # Fractions are decimal numbers: 0.29 * 100 is meant to be 29, not 28.999999999999996.
+    return (counts.double() * fraction + 1e-9).floor().long()
+
+
+def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
+    """Training and validation: the first floor(fraction * n) images of each class validate; both keep file order.
+
+    Args:
+        split: all images that are not for testing.
+        fraction: of each class; 0.02 in the paper's code (spec 5, AF-31).
+
+    Raises:
+        UserError: a class would have no image to validate with.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(
+            f"A validation fraction of {fraction:g} was given, but it must lie between 0 and 1, such as 0.02."
+        )
+    counts = torch.bincount(split.labels, minlength=len(split.class_names))
+    shares = share_of_classes(counts, fraction)
+    if (shares == 0).any():
+        smallest = int(counts.argmin())
+        images = int(counts[smallest])
+        raise UserError(
+            f"Class {split.class_names[smallest]!r} has {images} training images: a validation fraction of {fraction:g} gives "
+            f"it none to validate with. {_remedy(images)}"
+        )
+    validation = rank_in_class(split.labels) < shares[split.labels]
+    return _selected(split, ~validation), _selected(split, validation)
+
+
+def first_of_each_class(split: Split, count: int | None) -> Split:
+    """The first `count` images of every class in file order; all where None, or of a class that has no more."""
+    return split if count is None else _selected(split, rank_in_class(split.labels) < count)
+
+
+def without(split: Split, classes: Sequence[int]) -> Split:
+    """The images of the other classes, which are numbered anew in their order (BAT Table 4).
+
+    Raises:
+        UserError: there is no such class, or fewer than two would be left.
+    """
+    if not classes:
+        return split
+    count = len(split.class_names)
+    kept = [number for number in range(count) if number not in classes]
+    if max(classes) >= count or len(kept) < 2:
+        raise UserError(
+            f"`without_classes` is {', '.join(map(str, classes))}, but the {count} classes are numbered 0 to {count - 1}, "
+            "and two of them must be left. Correct it in params.yaml."
+        )
+    numbers = torch.full((count,), -1)
+    numbers[kept] = torch.arange(len(kept))
+    labels = numbers[split.labels]
+    names = tuple(split.class_names[number] for number in kept)
+    return Split(split.images[labels >= 0], labels[labels >= 0], names)
+
+
+def _remedy(images: int) -> str:
+    if images < 2:
+        return "Add images to the class: it needs at least one to train with and one to validate with."
+    return f"Set `validation_fraction` to {ceil(1000 / images) / 1000:g} or more, or add images to the class."
+
+
+def _selected(split: Split, mask: Bool[Tensor, " count"]) -> Split:
+    return Split(split.images[mask], split.labels[mask], split.class_names)

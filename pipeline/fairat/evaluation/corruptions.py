@@ -1,0 +1,62 @@
+"""Predictions on the corrupted test set, every corruption and severity (Hendrycks and Dietterich 2019; spec 7)."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import nn
+
+from fairat.data.canonical import SEVERITIES, corruption_names, load_corruption
+from fairat.errors import UserError
+from fairat.evaluation.protocol import EvaluationSet, Watcher, predict
+from fairat.results.evidence import corruption_rows, stacked
+from fairat.settings.evaluations import CorruptionsEvaluation
+
+
+def workload(test: EvaluationSet, settings: CorruptionsEvaluation) -> int:
+    """Every image under every corruption and severity."""
+    return len(corruption_names(_directory(test))) * len(SEVERITIES) * len(test)
+
+
+def evaluate(
+    model: nn.Module,
+    test: EvaluationSet,
+    settings: CorruptionsEvaluation,
+    *,
+    weights: str,
+    epsilon: float,
+    seed: int,
+    watcher: Watcher,
+) -> pa.Table:
+    """One block of rows for each corruption and severity; see `protocol.evaluate_model`. Nothing is attacked.
+
+    Raises:
+        UserError: there is no corrupted test set, or it was made from other test images.
+    """
+    tables = []
+    for name in corruption_names(_directory(test)):
+        corrupted = load_corruption(_directory(test), name)
+        labels = test.labels.cpu().repeat(len(SEVERITIES))
+        if not torch.equal(corrupted.labels, labels):
+            raise UserError(
+                f"The labels of {name} in {test.corrupted} are not those of the {len(test)} test images, five times: it "
+                "was made from other images. Delete the directory and make it again with `dvc repro`."
+            )
+        predictions = predict(
+            model,
+            corrupted.images.to(test.images.device),
+            settings.batch_size,
+            lambda by, name=name: watcher.advance(by, name),
+        ).cpu()
+        index = torch.arange(len(test)).repeat(len(SEVERITIES))
+        tables.append(corruption_rows(weights, name, corrupted.severities, index, labels, predictions))
+    return stacked(tables)
+
+
+def _directory(test: EvaluationSet) -> Path:
+    if test.corrupted is None:
+        raise UserError(
+            "No corrupted test set was given. Give the directory of one, or make it from the test images with "
+            "`python -m stages.corrupt SUITE`."
+        )
+    return test.corrupted

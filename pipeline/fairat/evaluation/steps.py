@@ -1,0 +1,82 @@
+"""How many small steps break an image: BAT's measure of how hard each source class is to attack (its Figure 2; spec 6)."""
+
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor, nn
+
+from fairat.attacks.pgd import Images, pgd
+from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
+from fairat.methods.losses import cross_entropy
+from fairat.results.evidence import steps_rows
+from fairat.settings.evaluations import StepsEvaluation
+
+
+class FirstSuccess:
+    """Freezes an image at its first wrong prediction, and remembers at which check that was."""
+
+    def __init__(self, labels: Int64[Tensor, " batch"], watcher: Watcher, share: float) -> None:
+        self.labels, self.watcher, self.share = labels, watcher, share
+        self.check = 0
+        self.first = torch.full_like(labels, -1)
+
+    def __call__(self, predictions: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Which images have withstood all checks so far."""
+        newly = (predictions != self.labels) & (self.first < 0)
+        self.first = torch.where(newly, self.check, self.first)
+        self.check += 1
+        self.watcher.advance(self.share, "")
+        return self.first < 0
+
+
+def workload(test: EvaluationSet, settings: StepsEvaluation) -> int:
+    """Every image once."""
+    return len(test)
+
+
+def evaluate(
+    model: nn.Module,
+    test: EvaluationSet,
+    settings: StepsEvaluation,
+    *,
+    weights: str,
+    epsilon: float,
+    seed: int,
+    watcher: Watcher,
+) -> pa.Table:
+    """One block of rows; see `protocol.evaluate_model`. From the image itself, so nothing is random."""
+    clean = predict(model, test.images, settings.batch_size).cpu()
+    batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
+    found = [broken(model, in_unit_range(images), labels, settings, epsilon, watcher) for images, labels in batches]
+    adversarial, first = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    return steps_rows(
+        weights, f"pgd{settings.num_steps}", torch.arange(len(test)), test.labels.cpu(), clean, adversarial, first
+    )
+
+
+@torch.no_grad()
+def broken(
+    model: nn.Module,
+    images: Images,
+    labels: Int64[Tensor, " batch"],
+    settings: StepsEvaluation,
+    epsilon: float,
+    watcher: Watcher,
+) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
+    """The prediction of the first wrong iterate, or else of the last; and the check, `num_steps` where none was wrong."""
+    share = len(images) / settings.num_steps
+    stopping = FirstSuccess(labels, watcher, share)
+    radii = images.new_full((len(images),), epsilon)
+    adversarial = pgd(
+        model,
+        images,
+        loss=lambda logits: cross_entropy(logits, labels),
+        epsilon=radii,
+        step_size=torch.full_like(radii, settings.step_size),
+        num_steps=settings.num_steps,
+        start=torch.zeros_like(images),
+        stopping=stopping,
+    )
+    watcher.advance(share * (settings.num_steps - stopping.check), "")
+    first = torch.where(stopping.first < 0, settings.num_steps, stopping.first)
+    return model(adversarial).argmax(dim=1), first

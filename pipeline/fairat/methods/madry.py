@@ -1,0 +1,72 @@
+"""Clean training, and adversarial training on the worst point of the ball (Madry et al. 2018; spec 3.1, 3.2)."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from fairat.attacks.pgd import BatchNormMode
+from fairat.methods.losses import cross_entropy
+from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend
+from fairat.settings.recipe import CleanPass
+
+
+class CleanObjective(Objective):
+    r"""Clean training minimises the cross-entropy of the images as they are: the upper bound for clean accuracy.
+
+    $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{nat}_i$$
+    """
+
+    has_clean_term: ClassVar[bool] = True
+    has_robust_term: ClassVar[bool] = False
+    accepts_targets: ClassVar[bool] = False
+    clean_pass: ClassVar[CleanPass] = "none"
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """Only the clean term."""
+        return (1.0, 0.0)
+
+    def attack(self, model: nn.Module, batch: Batch) -> Trace:
+        """No attack: x' = x."""
+        return Trace(batch.images)
+
+    def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
+        """CE(x, y)."""
+        logits = model(batch.images)
+        return Terms(clean=cross_entropy(logits, batch.labels), robust=None, logits=logits)
+
+
+class AdversarialTraining(Objective):
+    r"""Adversarial training (AT) minimises the cross-entropy at the worst point of the ball around each image.
+
+    The attack starts at uniform noise in the ball, with batch norm in train mode.
+
+    [untargeted] $$x'_i = \arg\max_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', y_i)$$
+    [targeted] $$x'_i = \arg\min_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', t_i)$$
+    $$\mathrm{rob}_i = \mathrm{CE}(x'_i, y_i)$$
+    [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
+
+    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083 (spec 3.2).
+    """
+
+    targeted_clean_pass: ClassVar[CleanPass] = "before_and_after"
+
+    def attack(self, model: nn.Module, batch: Batch) -> Trace:
+        """PGD from a uniform start; batch norm in train mode unless `attack_bn` says otherwise."""
+        batch_norm: BatchNormMode = self.attack_bn or "train"
+        aim = batch.labels if batch.targets is None else batch.targets
+        adversarial = ascend(
+            model,
+            batch,
+            loss=lambda logits: cross_entropy(logits, aim),
+            start="uniform",
+            batch_norm=batch_norm,
+            direction=1 if batch.targets is None else -1,
+        )
+        return Trace(adversarial)
+
+    def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
+        """CE(x', y)."""
+        logits = model(trace.adversarial)
+        return Terms(clean=None, robust=cross_entropy(logits, batch.labels), logits=logits)

@@ -1,0 +1,167 @@
+"""The tables for papers: LaTeX with booktabs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+from fairat.files import whole_file
+from fairat.rendering.grid import OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
+
+_PREAMBLE = (
+    r"% Generated; edits are lost. Needs \usepackage{booktabs} and \usepackage{graphicx}; non-Latin names, LuaLaTeX."
+)
+# LaTeX calls the letters of Greek text \varepsilon and \varphi; \epsilon and \phi are the symbols ϵ and ϕ. Capitals that
+# look Latin have no command.
+_MATHEMATICS = r"""
+    α \alpha      β \beta       γ \gamma      δ \delta      ε \varepsilon ζ \zeta       η \eta        θ \theta
+    ι \iota       κ \kappa      λ \lambda     μ \mu         ν \nu         ξ \xi         ο o           π \pi
+    ρ \rho        σ \sigma      τ \tau        υ \upsilon    φ \varphi     χ \chi        ψ \psi        ω \omega
+    ς \varsigma   ϵ \epsilon    ϕ \phi        ϑ \vartheta   ϖ \varpi      ϱ \varrho
+    Α \mathrm{A}  Β \mathrm{B}  Γ \Gamma      Δ \Delta      Ε \mathrm{E}  Ζ \mathrm{Z}  Η \mathrm{H}  Θ \Theta
+    Ι \mathrm{I}  Κ \mathrm{K}  Λ \Lambda     Μ \mathrm{M}  Ν \mathrm{N}  Ξ \Xi         Ο \mathrm{O}  Π \Pi
+    Ρ \mathrm{P}  Σ \Sigma      Τ \mathrm{T}  Υ \Upsilon    Φ \Phi        Χ \mathrm{X}  Ψ \Psi        Ω \Omega
+    ± \pm         × \times      ÷ \div        · \cdot       − -           √ \surd       ∑ \sum        ∏ \prod
+    ≤ \leq        ≥ \geq        ≠ \neq        ≈ \approx     ∼ \sim        ∝ \propto     ∈ \in         ‖ \Vert
+    ∞ \infty      ∂ \partial    ∇ \nabla      ℓ \ell        ◇ \diamond    ← \leftarrow  → \rightarrow
+    ↑ \uparrow    ↓ \downarrow
+    ⁰ ^0  ¹ ^1  ² ^2  ³ ^3  ⁴ ^4  ⁵ ^5  ⁶ ^6  ⁷ ^7  ⁸ ^8  ⁹ ^9
+    ₀ _0  ₁ _1  ₂ _2  ₃ _3  ₄ _4  ₅ _5  ₆ _6  ₇ _7  ₈ _8  ₉ _9
+"""
+"""Characters that pdflatex cannot print in text, or not in every font, and what they are in mathematics."""
+_SPECIAL = {
+    **{character: f"\\{character}" for character in "_&%#${}"},
+    **{character: f"${command}$" for character, command in re.findall(r"(\S) (\S+)", _MATHEMATICS)},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    # In the default font encoding these three print as other characters.
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{\ttfamily\char34}",
+    "`": r"\textasciigrave{}",
+    # At the start of a line these would be read as arguments of the \\ before it.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+}
+_LIGATURE = re.compile(r"([-,'])(?=\1)")
+# A page of a common template holds about sixty lines of this size, caption and notes included.
+_PAGE_LINES, _HEAD_LINES = 56, 5
+# Shrinks a table that is wider than the text, as columns of some templates are; never enlarges.
+_FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+def write_latex(path: Path, grid: Grid) -> None:
+    """Writes `latex(grid)`, whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(latex(grid), encoding="utf-8", newline="\n")
+
+
+def latex(grid: Grid) -> str:
+    """A `table` with caption, label `tab:<name>` and notes; its tabulars are a page wide at most, one below the other.
+
+    What is longer than a page continues in another `table`, with the same caption and notes.
+    """
+    floats = _pages(blocks(grid, grid.page_columns))
+    lines = [_PREAMBLE, *(line for number, page in enumerate(floats) for line in _float(grid, page, number))]
+    return "\n".join(lines) + "\n"
+
+
+def _pages(tabulars: Sequence[Grid]) -> list[list[Grid]]:
+    """Tabulars that fit on a page together; one that is longer than a page is cut."""
+    most = _PAGE_LINES - _HEAD_LINES
+    pages: list[list[Grid]] = [[]]
+    for tabular in (
+        replace(tall, lines=tall.lines[start : start + most])
+        for tall in tabulars
+        for start in range(0, len(tall.lines), most)
+    ):
+        if pages[-1] and sum(len(other.lines) + _HEAD_LINES for other in (*pages[-1], tabular)) > _PAGE_LINES:
+            pages.append([])
+        pages[-1].append(tabular)
+    return pages
+
+
+def _float(grid: Grid, tabulars: Sequence[Grid], number: int) -> Iterator[str]:
+    yield from (r"\begin{table}[tp]", r"\centering")
+    yield rf"\caption{{{escaped(grid.caption)}{' (continued)' if number else ''}}}"
+    if number == 0:
+        yield rf"\label{{tab:{grid.name}}}"
+    yield from (r"\footnotesize", r"\setlength{\tabcolsep}{3pt}")
+    for position, tabular in enumerate(tabulars):
+        if position > 0:
+            yield r"\par\medskip"
+        yield from _tabular(tabular)
+    yield from _notes(grid)
+    yield r"\end{table}"
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as given, whatever characters of its own syntax stand in it."""
+    return _LIGATURE.sub(r"\1{}", text.translate(str.maketrans(_SPECIAL)))
+
+
+def _tabular(grid: Grid) -> Iterator[str]:
+    yield _FIT
+    yield rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}"
+    yield r"\toprule"
+    for level in range(len(grid.columns[0].headings) - 1):
+        yield from _spanning(spans(grid, level))
+    yield _row([escaped(grid.stub), *map(_heading, grid.columns)])
+    yield r"\midrule"
+    for line in grid.lines:
+        yield from _line(line)
+    yield r"\bottomrule"
+    yield r"\end{tabular}}"
+
+
+def _spanning(headings: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """A line of headings over several columns, and a rule below each."""
+    ends = list(accumulate((count for _, count in headings), initial=1))
+    yield _row(["", *(rf"\multicolumn{{{count}}}{{c}}{{{escaped(text)}}}" for text, count in headings)])
+    yield " ".join(rf"\cmidrule(lr){{{start + 1}-{end}}}" for start, end in pairwise(ends))
+
+
+def _heading(column: Column) -> str:
+    lines = [escaped(line) for line in wrapped(column.headings[-1])]
+    lines[-1] += _ours(column.ours)
+    stacked = r"\\".join(lines)
+    text = rf"\shortstack{{{stacked}}}" if len(lines) > 1 else stacked
+    return rf"\multicolumn{{1}}{{c}}{{{text}}}"
+
+
+def _line(line: Line) -> Iterator[str]:
+    if line.gap:
+        yield {"rule": r"\midrule", "space": r"\addlinespace"}[line.gap]
+    yield _row([escaped(line.label) + _ours(line.ours), *map(_cell, line.cells)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _ours(ours: bool) -> str:
+    return f" {escaped(OURS)}" if ours else ""
+
+
+def _cell(cell: Cell) -> str:
+    command = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}[cell.mark]
+    spread = rf" {{\scriptsize$\pm$ {cell.spread}}}" if cell.spread else ""
+    # No width of its own, so that numbers with and without footnotes align.
+    footnote = rf"\rlap{{\textsuperscript{{{cell.footnote}}}}}" if cell.footnote else ""
+    return command % escaped(cell.number) + spread + footnote
+
+
+def _notes(grid: Grid) -> Iterator[str]:
+    texts = [escaped(note) for note in grid.notes]
+    texts += [rf"\textsuperscript{{{letter}}}\,{escaped(text)}" for letter, text in grid.footnotes]
+    if texts:
+        yield r"\par\smallskip"
+        yield r"\begin{minipage}{\linewidth}\raggedright"
+        yield from (text + r"\par" for text in texts)
+        yield r"\end{minipage}"

@@ -1,0 +1,45 @@
+"""Which rows a suite's tables have: every weight set of every method, in the order and with the names of the papers."""
+
+from collections.abc import Sequence
+
+from fairat.methods.cfa import RobustAccuracyMargin
+from fairat.methods.method import Method
+from fairat.rendering.content import Row
+from fairat.settings.presentation import Presentation
+
+WEIGHTS_ORDER = ("last", "ema", "fawa", "best")
+OTHER = "other"
+
+
+def suite_rows(methods: Sequence[tuple[str, Presentation]], weights: Sequence[str]) -> list[Row]:
+    """Rows group by group, in a group weight set by weight set, then method by method as given (FAIR-TAT Table 1).
+
+    A published network has one set of weights, `last`.
+
+    Groups stand in the order of their first methods, but `other`, which is no family, last.
+    """
+    groups = sorted(dict.fromkeys(method.group for _, method in methods), key=lambda group: group == OTHER)
+    return [
+        row(name, method, weight_set)
+        for group in groups
+        for weight_set in WEIGHTS_ORDER
+        if weight_set in weights
+        for name, method in methods
+        if method.group == group and (isinstance(method, Method) or weight_set == "last")
+    ]
+
+
+def row(name: str, method: Presentation, weights: str) -> Row:
+    """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it."""
+    with_cfa = isinstance(method, Method) and isinstance(method.margin, RobustAccuracyMargin)
+    suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
+        weights
+    ]
+    return Row(
+        method=name,
+        weights=weights,
+        label=method.label + suffix,
+        group=method.group,
+        ours=method.ours,
+        short=(method.short or method.label) + suffix,
+    )

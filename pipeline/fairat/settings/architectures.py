@@ -1,0 +1,169 @@
+"""Which architectures there are, and their settings (spec 4). Imports no network, so reading params.yaml stays cheap."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self, TypedDict
+
+from pydantic import Field, PositiveInt, field_validator
+
+from fairat.settings.base import Real, Settings
+
+
+class ChannelStatistics(TypedDict):
+    """Mean and standard deviation of each channel over the training images, in units of [0, 1] images."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+CIFAR10_STATISTICS: ChannelStatistics = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2471, 0.2435, 0.2616)}
+CIFAR100_STATISTICS: ChannelStatistics = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
+
+
+class NetworkSettings(Settings):
+    """What every architecture says about itself besides its fields.
+
+    Attributes:
+        module: has `build(settings, num_classes, channels)`, and `load_start(network, settings)` where there is a start.
+        normalises_itself: the network normalises with the statistics it was trained with.
+        image_shape: the only `channel height width` that it takes; None where it takes others.
+    """
+
+    module: ClassVar[str]
+    normalises_itself: ClassVar[bool] = False
+    image_shape: ClassVar[tuple[int, int, int] | None] = None
+
+    @property
+    def has_start(self) -> bool:
+        """Whether training starts from weights of someone else."""
+        return False
+
+    def described(self) -> str:
+        """As in params.yaml: `{kind: resnet18, width: 64}`."""
+        fields = self.unplaced().model_dump(mode="json", exclude_none=True)
+        return f"{{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
+
+    def unplaced(self) -> Self:
+        """The same network, silent about where a copy of its published weights lies: that decides nothing."""
+        return self
+
+
+class PreActResNet18(NetworkSettings):
+    """PreActResNet-18, the network of FAIR-TAT, CFA and RO.
+
+    Attributes:
+        width: channels of the first stage; 64 as published, fewer for a laptop.
+        final_norm: whether batch norm and ReLU stand before the pooling; FRL's variant lacks them.
+    """
+
+    module: ClassVar[str] = "fairat.models.preact_resnet"
+    kind: Literal["preact_resnet18"] = "preact_resnet18"
+    width: PositiveInt = 64
+    final_norm: bool = True
+
+
+class ResNet18(NetworkSettings):
+    """ResNet-18 for small images, the network of BAT, WAT and DAFA.
+
+    Attributes:
+        width: channels of the first stage; 64 as published, fewer for a laptop.
+    """
+
+    module: ClassVar[str] = "fairat.models.resnet"
+    kind: Literal["resnet18"] = "resnet18"
+    width: PositiveInt = 64
+
+
+class Wrn28x10(NetworkSettings):
+    """WideResNet-28-10 as in TRADES.
+
+    Attributes:
+        depth: 6 n + 4 for n blocks a stage; 28 as published.
+        widen: multiplies the widths 16, 32, 64 of the stages; 10 as published.
+    """
+
+    module: ClassVar[str] = "fairat.models.wide_resnet"
+    kind: Literal["wrn28_10"] = "wrn28_10"
+    depth: PositiveInt = 28
+    widen: PositiveInt = 10
+
+    @field_validator("depth")
+    @classmethod
+    def _whole_blocks(cls, depth: int) -> int:
+        if depth < 10 or depth % 6 != 4:
+            raise ValueError(
+                f"{depth} layers do not divide into three equal stages; take 6 n + 4, such as 10, 16 or 28"
+            )
+        return depth
+
+
+class XcitS12(NetworkSettings):
+    """XCiT-S12 for 32x32 images ("A light recipe to train robust vision transformers", here VR).
+
+    Attributes:
+        checkpoint: weights of XCiT-S12 adversarially pre-trained on ImageNet, from which the papers start; its head is
+            replaced. Without it the network starts untrained, and the row cannot be compared with the paper's.
+        drop_path: probability that a residual branch is skipped while training.
+    """
+
+    module: ClassVar[str] = "fairat.models.xcit"
+    kind: Literal["xcit_s12"] = "xcit_s12"
+    checkpoint: Path | None = None
+    drop_path: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+
+    @property
+    def has_start(self) -> bool:
+        """True if there is a checkpoint."""
+        return self.checkpoint is not None
+
+
+class ZooModel(NetworkSettings):
+    """A model of RobustBench (Croce et al. 2021) against the L-infinity threat, by the name it has there.
+
+    Attributes:
+        name: such as Rice2020Overfitting; lower and upper case matter.
+        dataset: what it was trained on.
+        path: its weights on this machine; by default they are downloaded once.
+    """
+
+    module: ClassVar[str] = "fairat.models.zoo"
+    normalises_itself: ClassVar[bool] = True
+    image_shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
+    kind: Literal["zoo"] = "zoo"
+    name: str
+    dataset: Literal["cifar10", "cifar100"] = "cifar10"
+    path: Path | None = None
+
+    @property
+    def has_start(self) -> bool:
+        """Always."""
+        return True
+
+    def unplaced(self) -> Self:
+        """The same network without its path."""
+        return self.model_copy(update={"path": None})
+
+
+class ShippedResNet18(NetworkSettings):
+    """The CIFAR-10 ResNet-18 that pyautoattack ships as its example; it does not normalise.
+
+    For trying evaluations and fine-tunings without downloading anything. It was not trained adversarially: with a radius
+    of 8/255 no image withstands PGD.
+    """
+
+    module: ClassVar[str] = "fairat.models.shipped"
+    normalises_itself: ClassVar[bool] = True
+    kind: Literal["shipped_resnet18"] = "shipped_resnet18"
+
+    @property
+    def has_start(self) -> bool:
+        """Always."""
+        return True
+
+
+Architecture = Annotated[
+    PreActResNet18 | ResNet18 | Wrn28x10 | XcitS12 | ZooModel | ShippedResNet18, Field(discriminator="kind")
+]
+"""The network of a suite."""
+
+PublishedNetwork = Annotated[ZooModel | ShippedResNet18, Field(discriminator="kind")]
+"""A network with the weights its authors published; it is evaluated as it is, or fine-tuned by a method."""

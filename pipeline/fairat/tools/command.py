@@ -1,0 +1,52 @@
+"""`fairat`, the one command of the project: what a person calls that is no stage of the graph.
+
+Each subcommand imports what it needs when it is called, so that `fairat --help` waits for nothing.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fairat.console import run_app
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.callback(epilog="Example: fairat plan table1")
+def _fairat() -> None:
+    """Fair adversarial training, beside `dvc repro`, which runs the graph."""
+
+
+@app.command(epilog="Example: fairat plan table1")
+def plan(
+    target: Annotated[str, typer.Argument(help="table1, bat_table1, figure1, demo_report, report, or a suite")],
+    run: Annotated[bool, typer.Option("--run", help="run it, and then `dvc repro` of the target")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="stages at a time, on the same device")] = 2,
+) -> None:
+    """Lists what is left to train and to evaluate, and what it would cost here."""
+    from fairat.tools import plan
+
+    plan.main(target, run, jobs)
+
+
+@app.command(epilog="Example: fairat track --suite demo")
+def track(
+    suite: Annotated[str | None, typer.Option(help="only this suite; by default all under runs/")] = None,
+) -> None:
+    """Brings MLflow up to date with runs/ and reports/metrics/; all of it, if it is empty."""
+    from fairat.tools import track
+
+    track.main(suite)
+
+
+@app.command()
+def pdf() -> None:
+    """Makes one PDF of every table and figure rendered so far; needs a TeX."""
+    from fairat.tools import pdf
+
+    pdf.main()
+
+
+def main() -> None:
+    """What the shell calls."""
+    run_app(app)

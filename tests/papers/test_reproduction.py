@@ -1,0 +1,342 @@
+import shutil
+from dataclasses import replace
+from functools import cache
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairat import paths
+from fairat.errors import UserError
+from fairat.papers.needs import FIVE_SEEDS, PAPER_TARGETS, need
+from fairat.papers.published import printed_cells
+from fairat.papers.reproduction import (
+    VERDICTS,
+    Comparison,
+    Noise,
+    Ours,
+    Reproduction,
+    comparison_table,
+    counted,
+    differences_in_setting,
+    noise_of,
+    ours_of,
+    typical_distance,
+    typical_spreads,
+)
+from fairat.papers.reproduction_pages import page, summary
+from fairat.settings.suite import Suite
+from fairat.study import load_study
+from scipy.stats import norm, t
+
+from stages import reproduction
+from tests.papers.toys import evaluate, train
+from tests.rendering.toys import entry, tidy
+
+study = cache(load_study)
+cells = cache(printed_cells)
+
+
+def cell(
+    table=7, label="AT", evaluation="clean", metric="overall_accuracy", source="fairtat", dataset="cifar10", **keys
+):
+    wanted = {"source": source, "table": table, "label": label, "evaluation": evaluation, "metric": metric} | keys
+    (one,) = (c for c in cells() if c.dataset == dataset and all(getattr(c, k) == v for k, v in wanted.items()))
+    return one
+
+
+def compared(one, *values, width=0.02, suite="cifar10", suites=None):
+    """The cell against a tidy table with a value (a fraction) of each seed."""
+    wanted = need(one)
+    keys = {"suite": suite, "method": wanted.method, "weights": wanted.weights, "evaluation": wanted.evaluation}
+    keys |= {"corruption": wanted.corruption, "metric": wanted.metric}
+    table = tidy(
+        entry(value, seed=seed, **keys) | {"low": value - width / 2, "high": value + width / 2}
+        for seed, value in enumerate(values)
+    )
+    return Reproduction(cells(), {suite: table}, suites or study().suites, {wanted.suite: suite}).comparison(one)
+
+
+def test_the_tolerance_is_the_formula_of_the_documentation():
+    """Both with five seeds: Student's t for the degrees of freedom of Welch and Satterthwaite."""
+    one, ours = replace(cell(), std=0.3, seeds=5, note=""), Ours(83.0, 0.4, 5, 0.37)
+    noise = noise_of(one, ours, 5, typical=9.0)
+    a, b, c = 0.4**2 / 5, 0.3**2 / 5, 2 * 0.37**2
+    degrees = (a + b + c) ** 2 / (a**2 / 4 + b**2 / 4)
+    assert noise.degrees == pytest.approx(degrees)
+    assert noise.tolerance == pytest.approx(t.ppf(0.975, degrees) * sqrt(a + b + c))
+    assert (noise.seeds, noise.test) == (pytest.approx(sqrt(a + b)), pytest.approx(sqrt(c)))
+    assert (noise.spread_ours, noise.spread_printed) == ("own", "own")
+
+
+def test_one_seed_of_ours_takes_the_printed_spread():
+    noise = noise_of(replace(cell(), std=0.3, seeds=5, note=""), Ours(83.0, None, 1, 0.0), 5, typical=9.0)
+    assert (noise.spread_ours, noise.spread_printed, noise.degrees) == ("other's", "own", pytest.approx(4))
+    assert noise.tolerance == pytest.approx(t.ppf(0.975, 4) * 0.3 * sqrt(1 + 1 / 5))
+
+
+def test_a_single_printed_run_takes_our_spread():
+    noise = noise_of(replace(cell(), std=None, seeds=None), Ours(83.0, 0.4, 3, 0.0), 1, typical=9.0)
+    assert (noise.spread_ours, noise.spread_printed) == ("own", "other's")
+    assert noise.tolerance == pytest.approx(t.ppf(0.975, 2) * 0.4 * sqrt(1 / 3 + 1))
+
+
+def test_two_single_runs_take_the_typical_spread():
+    noise = noise_of(replace(cell(), std=None, seeds=None), Ours(83.0, None, 1, 0.5), 1, typical=0.2)
+    assert (noise.spread_ours, noise.spread_printed) == ("typical", "typical")
+    assert noise.tolerance == pytest.approx(norm.ppf(0.975) * sqrt(2 * 0.2**2 + 2 * 0.5**2), rel=1e-4)
+
+
+def test_a_printed_deviation_that_is_doubted_is_not_used():
+    """Table 7, FAIR-TAT + TRADES, PGD overall: 1.1 may be a misprint of 0.1."""
+    one = cell(label="FAIR-TAT + TRADES", evaluation="pgd")
+    assert one.std == 1.1
+    noise = noise_of(one, Ours(50.0, None, 1, 0.3), 5, typical=0.25)
+    assert (noise.spread_ours, noise.spread_printed) == ("typical", "typical")
+    assert compared(one, 0.5).reasons == ()
+
+
+def test_typical_spreads_are_medians_of_the_printed_ones():
+    spreads = typical_spreads(cells())
+    printed = [
+        c.std for c in cells() if (c.evaluation, c.metric) == ("square", "overall_accuracy") and c.std is not None
+    ]
+    assert spreads["square", "overall"] == np.median(printed)
+    assert all(0.1 <= spreads[evaluation, "overall"] <= 0.4 for evaluation in ("clean", "pgd", "autoattack", "square"))
+    assert spreads["clean", "worst"] > spreads["clean", "overall"]
+
+
+def test_the_error_over_test_images_comes_from_the_interval():
+    ours = ours_of([(0.5, 0.48, 0.52), (0.54, 0.50, 0.58)], 1000)
+    assert ours is not None
+    assert (ours.mean, ours.seeds, ours.std) == (pytest.approx(52), 2, pytest.approx(4 / sqrt(2)))
+    assert ours.test_error == pytest.approx(sqrt((2**2 + 4**2) / 2) / norm.ppf(0.975))
+
+
+def test_an_accuracy_of_zero_has_the_error_of_the_rule_of_three():
+    """No image of 1000 right: up to 0.3 % of others may be, with 95 % confidence."""
+    ours = ours_of([(0.0, 0.0, 0.0)], 1000)
+    assert ours is not None
+    assert ours.test_error * norm.ppf(0.975) == pytest.approx(0.3)
+
+
+def test_repetitions_of_one_experiment_are_within_as_often_as_said():
+    """Trainings that differ by noise, five printed and five of ours, on test images of their own."""
+    generator = np.random.default_rng(0)
+    trials, deviation, images = 1000, 0.004, 10_000
+    within = 0
+    for _ in range(trials):
+        trained = (0.5 + deviation * generator.normal(size=(2, 5))) + generator.normal(size=(2, 1)) * sqrt(
+            0.25 / images
+        )
+        half = 1.96 * sqrt(0.25 / images)
+        ours = ours_of([(value, value - half, value + half) for value in trained[0]], 1000)
+        assert ours is not None
+        one = replace(cell(), value=100 * trained[1].mean(), std=100 * trained[1].std(ddof=1), seeds=5, note="")
+        comparison = Comparison(one, need(one), ours, noise_of(one, ours, 5, 9.0), ())
+        within += comparison.verdict == "within"
+    assert within / trials == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("metric", "source", "distance", "verdict"),
+    [
+        ("overall_accuracy", "fairtat", 0.0, "within"),
+        ("overall_accuracy", "fairtat", 20.0, "better"),
+        ("overall_accuracy", "fairtat", -20.0, "worse"),
+        ("avg_std_error", "bat", 20.0, "worse"),
+        ("avg_std_error", "bat", -9.0, "better"),
+    ],
+)
+def test_higher_accuracies_and_lower_errors_are_better(metric, source, distance, verdict):
+    one = cell(table=1, source=source, metric=metric, label={"bat": "PGD-AT", "fairtat": "FRL"}[source])
+    comparison = Comparison(
+        one, need(one), Ours(one.value + distance, 0.2, 5, 0.4), Noise(0.2, 0.4, 8, "own", "own"), ()
+    )
+    assert comparison.verdict == verdict
+    assert comparison.difference == pytest.approx(distance)
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        ({"table": 6, "label": "AT + CFA", "evaluation": "pgd", "metric": "worst_class_accuracy"}, "uncertain"),
+        ({"table": 1, "label": "TRADES + EMA", "evaluation": "pgd", "dataset": "cifar100"}, "suspicious"),
+        (
+            {"table": 1, "label": "Ours (BAT)", "source": "bat", "dataset": "cifar100", "metric": "avg_std_error"},
+            "inconsistent",
+        ),
+    ],
+)
+def test_printed_cells_that_cannot_be_right_are_not_comparable(one, reason):
+    printed = cell(**one)
+    suite = need(printed).suite
+    found = compared(printed, printed.value / 100, suite=suite)
+    assert found.verdict == "not comparable"
+    assert found.reasons[0].startswith(reason)
+
+
+def test_runs_of_cells_equal_to_another_method_are_not_comparable_but_a_repeated_value_is():
+    copied = next(c for c in cells() if "repeated: run of 7 rows" in c.note)
+    alike = next(c for c in cells() if c.note.startswith("repeated: same value as") and c.dataset == "cifar10")
+    assert compared(copied, copied.value / 100).verdict == "not comparable"
+    assert compared(alike, alike.value / 100).verdict == "within"
+
+
+@pytest.mark.parametrize("token", ["margin_ambiguous", "ocr_repair", "ocr_fused", "label_shifted", "naming", "assumed"])
+def test_other_remarks_are_mentioned_only(token):
+    found = next(c for c in cells() if c.note.startswith(f"{token}:") and " | " not in c.note)
+    comparison = compared(found, found.value / 100, suite=need(found).suite)
+    assert not any(token in reason for reason in comparison.reasons)
+    assert comparison.remarks[-1].startswith(token)
+
+
+def test_the_suites_of_the_papers_differ_from_them_in_nothing_that_settings_tell():
+    for suite in ("cifar10", "cifar100", "cifar10_resnet18", "cifar100_resnet18"):
+        ours = [c for c in cells() if need(c).suite == suite]
+        assert {r for c in ours for r in differences_in_setting(c, need(c), study().suites[suite])} == set()
+
+
+SMALL = {
+    "title": "Digits",
+    "data": {"source": {"kind": "digits"}},
+    "architecture": {"kind": "preact_resnet18", "width": 8},
+    "threat": {"epsilon": "24/255", "step_size": "10/255"},
+    "epoch_scale": 0.06,
+    "evaluation": {
+        "pgd": {"step_size": "6/255"},
+        "autoattack": {"images": 50, "iterations": 10},
+        "square": {"images": 100, "queries": 100},
+    },
+}
+
+
+def test_reduced_attacks_are_named():
+    suite = Suite.model_validate(SMALL)
+    reasons = {
+        one.evaluation: differences_in_setting(one, need(one), suite)[4:]
+        for one in cells()
+        if one.dataset == "cifar10" and one.source == "fairtat" and one.table in (1, 2)
+    }
+    assert reasons["clean"] == []
+    assert reasons["pgd"] == ["PGD-10 with steps of 6/255 and 1 restarts instead of 2/255 and 1"]
+    assert reasons["autoattack"] == ["AutoAttack with a reduced budget", "AutoAttack on 50 test images only"]
+
+
+def test_another_suite_in_the_place_of_the_papers_is_not_comparable_for_every_reason():
+    one = cell(table=2, label="AT", evaluation="square", source="fairtat")
+    found = compared(one, 0.5, suite="small", suites={"small": Suite.model_validate(SMALL)})
+    assert found.verdict == "not comparable"
+    assert found.reasons == (
+        "other images: Digits (digits), not cifar10",
+        "a network of width 8 instead of 64",
+        "trained for 6% of the epochs",
+        "radius 24/255 instead of 8/255",
+        "Square with 100 queries instead of 5,000",
+        "Square on 100 test images only",
+    )
+
+
+def test_made_corruptions_are_not_those_of_the_paper():
+    one = next(c for c in cells() if c.table == 10 and not c.note)
+    suite = study().suites["cifar10"]
+    made = suite.model_copy(
+        update={"data": study().suites["cifar100"].data.model_copy(update={"source": suite.data.source})}
+    )
+    assert differences_in_setting(one, need(one), made) == ["other corrupted images (made), not CIFAR-10-C"]
+
+
+def test_a_transformer_without_its_checkpoint_is_not_comparable():
+    one = next(c for c in cells() if c.architecture == "xcit_s12")
+    reasons = differences_in_setting(one, need(one), study().suites["cifar10_xcit"])
+    assert "trained from random weights: the checkpoint that the paper starts from is not set" in reasons
+
+
+def test_seeds_that_are_not_asked_for_do_not_count_and_missing_ones_are_mentioned():
+    found = compared(cell(), *[0.83] * 2)
+    assert need(found.cell).seeds == FIVE_SEEDS
+    assert found.ours is not None
+    assert found.ours.seeds == 2
+    assert found.remarks[0] == "2 of 5 seeds"
+    single = compared(cell(table=1), 0.83, 0.9, 0.9)
+    assert single.ours is not None
+    assert (single.ours.seeds, single.ours.mean) == (1, pytest.approx(83))
+
+
+def test_a_number_that_is_undefined_is_not_there():
+    assert compared(cell(), float("nan")).verdict == "not run"
+
+
+@cache
+def nothing_run():
+    return Reproduction(cells(), {}, study().suites, {}).comparisons()
+
+
+def test_without_runs_every_cell_is_not_run():
+    assert counted(nothing_run()) == dict.fromkeys(VERDICTS, 0) | {"not run": 1379}
+    assert typical_distance(nothing_run()) is None
+    assert summary(nothing_run(), "x").count("| not run |") == 1
+    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in summary(nothing_run(), "x")
+
+
+def test_the_pages_hold_every_printed_cell_once():
+    pages = {name: page(target, nothing_run()) for name, target in PAPER_TARGETS.items() if target.kind == "table"}
+    assert sum(text.count("| not run |") for text in pages.values()) == 1379
+    assert "| AT | cifar10, PGD-10, overall | 48.2 ± 0.3 | – | – | – | not run |" in pages["table7"]
+    assert "Fog, worst class" in pages["table3"]
+
+
+def test_every_record_of_the_list_says_why():
+    one = cell(table=2, label="AT", evaluation="square")
+    table = comparison_table([compared(one, 0.5, suite="demo"), *nothing_run()[:1]])
+    assert list(table["verdict"]) == ["not comparable", "not run"]
+    assert "other images: Digits" in table["reasons"].tolist()[0]
+    assert table["tolerance"].notna().tolist() == [True, False]
+    assert table["difference"].tolist()[0] == pytest.approx(50 - one.value)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for path in (paths.PARAMS, *paths.RUN_LISTS):
+        shutil.copy(path, tmp_path)
+    (tmp_path / paths.PUBLISHED).parent.mkdir(parents=True)
+    shutil.copy(paths.PUBLISHED, tmp_path / paths.PUBLISHED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduction, "digests", dict)
+
+
+def test_the_stage_works_without_runs_and_with_some(project, capsys):
+    reproduction.main()
+    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
+    train(method="at")
+    evaluate(method="at", copies=250)
+    reproduction.main()
+    # Tables 1 and 7 print clean and PGD-10 accuracy of three weight sets of AT, overall and of the worst class: 24 cells.
+    text = paths.REPRODUCTION.read_text()
+    assert "| 1355 |" in next(line for line in text.splitlines() if line.startswith("| all | 1379 |"))
+    table = pd.read_csv(paths.REPRODUCED_CELLS / "cells.csv")
+    assert len(table) == 1379
+    ours = table[table["ours"].notna()]
+    assert set(ours["ours"]) == {75.0, 50.0}
+    assert set(ours["run"]) == {f"cifar10/at/{weights}" for weights in ("last", "ema", "fawa")}
+    assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
+    assert "Missing or stale: " in capsys.readouterr().out
+
+
+def test_the_stage_shows_no_stale_number(project):
+    train(method="at")
+    evaluate(method="at", sha256="other")
+    reproduction.main()
+    assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
+
+
+def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(project):
+    train(suite="demo", method="at")
+    evaluate(suite="demo", method="at")
+    reproduction.main(["cifar10=demo"])
+    assert "other images: Digits (digits), not cifar10" in paths.REPRODUCTION.read_text()
+    with pytest.raises(UserError) as error:
+        reproduction.main(["demo"])
+    assert str(error.value) == "--instead takes SUITE=OTHER, such as cifar10=cifar10_jpeg, not 'demo'."
+    with pytest.raises(UserError, match="There is no suite 'x'"):
+        reproduction.main(["cifar10=x"])

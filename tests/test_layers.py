@@ -1,0 +1,46 @@
+"""The plan of the house, read from the imports: a room imports only from rooms above it."""
+
+import ast
+from pathlib import Path
+
+import fairat
+import pytest
+
+ROOT = Path("pipeline/fairat")
+ROOMS = fairat.ROOMS
+STAGES_ONLY = {"papers"}
+"""Rooms that nothing imports but stages, the command's tools and themselves."""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The rooms that a file imports, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "fairat":
+            names = [f"fairat.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("fairat.")}
+    return found
+
+
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+
+
+def test_every_room_has_its_place_and_every_place_a_room() -> None:
+    assert {room_of(path) for path in FILES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_file_imports_only_from_rooms_above_its_own(path: Path) -> None:
+    room = room_of(path)
+    above = {*ROOMS[: ROOMS.index(room) + 1]}
+    assert imports_of(path) <= above, f"{path} imports {sorted(imports_of(path) - above)} from below"

@@ -1,0 +1,127 @@
+"""The PDF of all tables and figures, made by a real TeX where there is one."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from fairat.errors import UserError
+from fairat.methods.method import Method
+from fairat.rendering.grid import Cell, Column, Grid, Line
+from fairat.rendering.latex import write_latex
+from fairat.rendering.significance import significance_grid
+from fairat.rendering.tables import LAYOUTS
+from fairat.results.significance import Block, Comparison, Difference
+from fairat.tools import pdf as paper_pdf
+
+from tests.rendering.test_latex import everything
+
+needs_tex = pytest.mark.skipif(not shutil.which(paper_pdf.ENGINE), reason=f"no {paper_pdf.ENGINE} here")
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / paper_pdf.REPORTS
+
+
+def significance():
+    methods = {
+        "at": Method.model_validate({"label": "AT", "objective": {"kind": "at"}}),
+        "ours": Method.model_validate(
+            {"label": "FAIR_TAT 100%", "objective": {"kind": "at"}, "targets": {"kind": "cfps"}}
+        ),
+    }
+    found = Difference(0.2, 0.25, -0.01, 0.11)
+    evaluations = ("clean", "pgd10", "autoattack", "square")
+    comparisons = [
+        Comparison("demo", "ours", "at", Block(weights, evaluation), "worst_class_accuracy", 5, 10_000, found)
+        for weights in ("last", "ema", "fawa")
+        for evaluation in evaluations
+    ]
+    return significance_grid("significance-demo", "Digits & more", methods, comparisons, evaluations)
+
+
+def write_everything(reports):
+    """All layouts, on one and on five seeds, the differences, and a figure in a folder with a strange name."""
+    for seeds in (1, 2):
+        for name, layout in LAYOUTS.items():
+            write_latex(
+                reports / "tables" / f"suite_{seeds}" / f"{name}.tex", layout(everything(count=8, num_seeds=seeds))
+            )
+    write_latex(reports / "significance" / "demo" / "significance.tex", significance())
+    from matplotlib.figure import Figure
+
+    (reports / "figures" / "a_b 100%").mkdir(parents=True)
+    Figure((7, 9)).savefig(reports / "figures" / "a_b 100%" / "figure1.pdf")
+
+
+@needs_tex
+def test_every_generated_table_and_figure_fits_the_pages_of_one_document(reports):
+    write_everything(reports)
+    parts = paper_pdf.generated()
+    assert len(parts) == 2 * len(LAYOUTS) + 2
+    log = paper_pdf.build(parts, paper_pdf.OUTPUT)
+    assert paper_pdf.unfit(log) == []
+    assert paper_pdf.OUTPUT.read_bytes().startswith(b"%PDF")
+    assert all(f"part{number}{part.suffix}" in log for number, part in enumerate(parts))
+
+
+def wide_note(text):
+    cells = (Cell(0.5),)
+    return Grid("x", "Caption.", "Row", (Column(("Suite", "Number")),), (Line("AT", cells),), notes=(text,))
+
+
+@needs_tex
+@pytest.mark.parametrize(
+    ("grid", "complaint"),
+    [
+        (wide_note("unbreakable" * 20), r"Overfull \hbox"),
+        (replace(wide_note(""), notes=("A note of one line.",) * 90), "Float too large"),
+    ],
+)
+def test_what_does_not_fit_is_found(reports, grid, complaint):
+    write_latex(reports / "tables" / "demo" / "table1.tex", grid)
+    assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)))
+
+
+@needs_tex
+def test_the_report_does_not_contain_itself(reports, capsys):
+    write_latex(reports / "tables" / "demo" / "table1.tex", wide_note("A note."))
+    paper_pdf.main()
+    paper_pdf.main()
+    assert capsys.readouterr().out == "1 tables and figures in reports/report.pdf\n" * 2
+
+
+@needs_tex
+def test_what_tex_cannot_print_is_said_and_an_earlier_report_stays(reports):
+    table = reports / "tables" / "demo" / "table1.tex"
+    write_latex(table, wide_note("A note."))
+    paper_pdf.main()
+    earlier = paper_pdf.OUTPUT.read_bytes()
+    write_latex(table, wide_note("猫"))
+    with pytest.raises(UserError) as error:
+        paper_pdf.main()
+    assert str(error.value).startswith(
+        "pdflatex stopped while it made reports/report.pdf: LaTeX Error: Unicode character 猫"
+    )
+    assert "LuaLaTeX" in str(error.value)
+    assert paper_pdf.OUTPUT.read_bytes() == earlier
+
+
+def test_without_tex_the_user_is_told_what_to_install(reports, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    write_latex(reports / "tables" / "demo" / "table1.tex", wide_note("A note."))
+    with pytest.raises(UserError) as error:
+        paper_pdf.main()
+    assert str(error.value) == (
+        "There is no pdflatex here, which reports/report.pdf needs. Install TeX Live with the packages of Debian's "
+        "texlive-latex-recommended, or use the .tex files in a document of your own."
+    )
+
+
+def test_without_tables_the_user_is_told_how_to_make_some(reports):
+    with pytest.raises(UserError) as error:
+        paper_pdf.main()
+    assert str(error.value) == (
+        "There are no tables below reports yet. Make some: `dvc repro tables@demo`, or `make demo`."
+    )
