@@ -8,12 +8,13 @@ from fairat import paths
 from fairat.console import console, run_stage
 from fairat.files import whole_file
 from fairat.results.aggregation import aggregate, headline, write_table
+from fairat.study import load_study
 from fairat.tracking import ORIGINS, log_suite, origins
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
     """Aggregates one suite."""
-    files = paths.all_evidence(suite)
+    files = load_study().evidence_of(suite)
     table = aggregate(files)
     table.attrs[ORIGINS] = origins(files)
     write_table(paths.metrics(suite), table)

@@ -23,22 +23,20 @@ from fairat.training.record import RunRecord
 
 
 def main(
-    evaluation: Annotated[str, typer.Argument(help="pgd, autoattack, square or corruptions")],
-    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
-    method: Annotated[str, typer.Argument(help="a method of params.yaml")],
-    seed: Annotated[int, typer.Argument(help="the seed of the run")],
+    evaluation: Annotated[str, typer.Argument(help="pgd, autoattack, square, corruptions or steps")],
+    key: Annotated[str, typer.Argument(help="a run of runs.yaml, such as demo/at/s0")],
 ) -> None:
     """Evaluates one run: its directory, the test images and the suite's protocol decide the result, nothing else."""
     if evaluation not in paths.EVALUATIONS:
         raise UserError(f"There is no evaluation {evaluation!r}; there are: {', '.join(paths.EVALUATIONS)}.")
-    run, began = load_study().run(suite, method, seed), time.perf_counter()
+    run, began = load_study().named(key), time.perf_counter()
     device = choose_device(run.suite.threads)
     record = RunRecord.load(run.directory)
     names, test = present_weights(run, record), images_of(run, record, device)
     origin = described(run, record, evaluation, names, device)
     blocks, remarks = evaluate_sets(run, record, evaluation, names, test)
     origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
-    write_evidence(paths.evidence(suite, seed, evaluation, method), stacked(blocks), origin)
+    write_evidence(paths.evidence(run.suite_name, run.seed, evaluation, run.method_name), stacked(blocks), origin)
     lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}, {memory_in_words(device)}"]
     lines += [f"  {name}: {summary(rows, test.class_names)}" for name, rows in zip(names, blocks, strict=True)]
     lines += [f"  {remark}" for remark in remarks]
@@ -102,7 +100,9 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
         "settings": {"epsilon": run.suite.threat.epsilon, **settings},
         "weights_sha256": {name: record.weights[name].sha256 for name in names},
         "data_sha256": data_sha256(run.suite_name, evaluation),
-        "fingerprint": recorded(paths.FINGERPRINTS / evaluation / run.suite_name),
+        "fingerprint": recorded(
+            paths.FINGERPRINTS / evaluation / (run.key if evaluation == "steps" else run.suite_name)
+        ),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "device": name_of(device),

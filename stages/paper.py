@@ -9,14 +9,12 @@ import pandas as pd
 import typer
 from fairat import paths
 from fairat.console import console, run_stage
-from fairat.dependencies import digests
-from fairat.device import choose_device, name_of
 from fairat.errors import UserError
 from fairat.files import whole_directory
 from fairat.papers.demo_report import demo_methods, demo_tables
 from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from fairat.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
-from fairat.papers.standing import Standing, cost_note, standing, wanted_by
+from fairat.papers.shown import Shown, look, wanted_by
 from fairat.papers.tables import Entry, Ours, entries, paper_table
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
@@ -24,12 +22,13 @@ from fairat.rendering.notes import budget_notes
 from fairat.results.aggregation import COLUMNS, aggregate
 from fairat.results.bootstrap import Bootstrap
 from fairat.study import Study, load_study
+from fairat.training.record import RECORD
 
 
 def main(
     target: Annotated[str, typer.Argument(help="table1 to table11, bat_table1, figure1, ..., or demo_report")],
 ) -> None:
-    """Renders a table or figure of a paper; what was not run yet is a dash, and a note says what it would cost."""
+    """Renders a table or figure of a paper; what was not run yet is a dash, and a note counts it."""
     if target not in (*PAPER_TARGETS, DEMO_REPORT):
         raise UserError(
             f"There is no {target!r}; there are: {', '.join(PAPER_TARGETS)}, {DEMO_REPORT}. "
@@ -42,7 +41,7 @@ def main(
     written, missing = (write_figure if chosen.kind == "figure" else write_table)(chosen)
     console.print(f"{target}: {', '.join(map(str, written))}", soft_wrap=True)
     if missing:
-        console.print(missing, soft_wrap=True, markup=False)
+        console.print(f"{missing} `fairat plan {target}` says what making it would cost.", soft_wrap=True, markup=False)
 
 
 def write_table(target: PaperTarget) -> tuple[list[Path], str]:
@@ -55,8 +54,8 @@ def write_cells(
     target: PaperTarget, shown: Sequence[Entry], study: Study, files: Sequence[Path], subject: str = ""
 ) -> str:
     """Writes some cells in the layout of a table, as Markdown and LaTeX; returns what is missing."""
-    found = standing(wanted_by([entry.need for entry in shown]), study, digests())
-    missing = cost_note(found, study, name_of(choose_device()))
+    found = look(wanted_by(entry.need for entry in shown), study)
+    missing = found.note()
     grid = paper_table(target, shown, replace(ours(study, shown, found, [missing] if missing else []), subject=subject))
     markdown, latex = files
     markdown.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +64,7 @@ def write_cells(
     return missing
 
 
-def ours(study: Study, shown: Sequence[Entry], found: Standing, closing: Sequence[str]) -> Ours:
+def ours(study: Study, shown: Sequence[Entry], found: Shown, closing: Sequence[str]) -> Ours:
     """Our side of a table, from the evidence that may be shown."""
     suites = {entry.need.suite: study.suite(entry.need.suite) for entry in shown}
     return Ours(
@@ -107,10 +106,9 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
     from fairat.papers.figures import draw
     from fairat.rendering.figures import put_remark, save_figure
 
-    found = standing(wanted_by(content.needs), study, digests(), content.histories)
-    absent = {one.method for one in (*found.missing, *found.stale)}
-    if content.histories:
-        absent = {method for _, method, _ in found.untrained}
+    found = look(wanted_by(content.needs), study)
+    absent = {one.method for one in found.left_out}
+    absent |= {run[1] for run in content.histories if not (paths.run(*run) / RECORD).exists()}
     rows = [row for row in content.rows if row.method not in absent]
     left_out = ", ".join(row.label for row in content.rows if row not in rows)
     remark = f"Left out, because not run yet: {left_out}." if left_out else ""
@@ -124,7 +122,7 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
         for path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_figure(figure, path)
-    return f"{remark} {cost_note(found, study, name_of(choose_device()))}" if remark else ""
+    return f"{remark} {found.note()}".strip() if remark else ""
 
 
 def write_demo_report() -> None:

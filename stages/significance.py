@@ -22,7 +22,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     settings = study.suite(suite)
     trained = [run for run in study.runs_of(suite) if isinstance(run, Training)]
     methods = {run.method_name: run.method for run in trained}
-    comparisons = compare(suite, bases(methods), paths.all_evidence(suite))
+    comparisons = compare(suite, bases(methods), study.evidence_of(suite))
     evaluations = ("clean", f"pgd{settings.evaluation.pgd.steps[0]}", "autoattack", "square")
     with whole_directory(paths.significance(suite)) as directory:
         comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)

@@ -17,8 +17,9 @@ from fairat.files import whole_directory
 from fairat.fingerprint import recorded
 from fairat.settings.averaging import WEIGHT_SETS
 from fairat.settings.suite import Suite
-from fairat.study import Run, Training, load_study
+from fairat.study import Adoption, Run, Training, load_study
 from fairat.tracking import LiveTracker
+from fairat.training import adoption
 from fairat.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from fairat.training.guard import PatienceGuard
 from fairat.training.loop import LabelledImages, TrainingSettings, TrainingState, train
@@ -28,20 +29,34 @@ SAVE_EVERY = 30.0
 """Seconds between two saves of the resumable state: what a crash can cost."""
 
 
-def main(
-    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
-    method: Annotated[str, typer.Argument(help="a method of params.yaml")],
-    seed: Annotated[int, typer.Argument(help="the seed of the run")],
-) -> None:
+def main(key: Annotated[str, typer.Argument(help="a run of runs.yaml, such as demo/at/s0")]) -> None:
+    """Makes the weights of one run: by training, or by fetching those that a network was published with."""
+    run = load_study().named(key)
+    if isinstance(run, Training):
+        train_run(run)
+    else:
+        assert isinstance(run, Adoption)
+        adopt_run(run)
+
+
+def adopt_run(run: Adoption) -> None:
+    """Adopts a published network, downloading its weights where they are not on this machine yet."""
+    manifest = Manifest.load(paths.dataset(run.suite_name))
+    fingerprint = recorded(paths.FINGERPRINTS / "train" / run.key)
+    record = adoption.described(run.architecture, manifest, run.suite_name, run.method_name, run.seed, fingerprint)
+    adoption.adopt(run.directory, run.architecture, record)
+    console.print(f"{run.key}: adopted in {run.directory}", markup=False)
+
+
+def train_run(run: Training) -> None:
     """Trains one run; goes on where a killed training of the same code, data and numbers stopped."""
-    run = load_study().training(suite, method, seed)
     device = choose_device(run.suite.threads)
     record = describe(run, device)
     training, validation = (labelled(run, split, device) for split in ("train", "validation"))
     settings = settings_of(run, record)
     state = TrainingState.fresh(compiled(initial_model(record, run, device)), settings)
-    resume = paths.resume(suite, method, seed)
-    identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{seed}"
+    resume = paths.resume(run.suite_name, run.method_name, run.seed)
+    identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{run.seed}"
     if load_resumable(resume, state, identity):
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
     for caution in run.method.cautions(run.recipe.epochs):
@@ -71,7 +86,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         statistics=normalization(run.suite, manifest) if start is None else start.statistics,
         settings=run.settings,
         start_sha256="" if start is None else start.weights["last"].sha256,
-        fingerprint=recorded(paths.FINGERPRINTS / "train" / run.suite_name / run.method_name),
+        fingerprint=recorded(paths.FINGERPRINTS / "train" / run.key),
         data=manifest.digest,
         commit=provenance.commit(),
         versions=provenance.versions(),
@@ -96,7 +111,7 @@ def record_of_start(run: Training, start: Run, manifest: Manifest) -> RunRecord:
     Raises:
         UserError: there is none yet, or its network is not the one that params.yaml names now for these images.
     """
-    begins, again = f"{run.key} starts from {start.key}", f"`dvc repro {start.target}`"
+    begins, again = f"{run.key} starts from {start.key}", f"`dvc repro train@{start.key}`"
     if not (start.directory / RECORD).exists():
         raise UserError(f"{begins}, but {start.directory} holds no finished run. Make it with {again}.")
     record = RunRecord.load(start.directory)
@@ -142,9 +157,9 @@ def initial_model(record: RunRecord, run: Training, device: torch.device) -> tor
         UserError: the network is not for these images, or the weights that it starts from cannot be had.
     """
     torch.manual_seed(seeds.derived(run.seed, "init"))
-    model = record.network(pretrained=run.start is None)
-    if run.start is not None:
-        load_weights(paths.weights(paths.run(*run.start), "last"), model)
+    model = record.network(pretrained=run.begun_from is None)
+    if run.begun_from is not None:
+        load_weights(paths.weights(run.begun_from.directory, "last"), model)
     # Published code may give its networks frozen, or in eval mode.
     return model.train().requires_grad_(True).to(memory_format=torch.channels_last).to(device)
 

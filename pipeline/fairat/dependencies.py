@@ -30,33 +30,38 @@ def digests() -> dict[Path, str]:
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
     """The name of each fingerprint, the modules it starts from, and the numbers it holds."""
     study = load_study()
-    for name in study.active:
-        suite = study.suites[name]
+    for name, suite in study.suites.items():
         data = suite.data.model_dump(mode="json")
         architecture = network_modules(suite.architecture)
         yield Path("prepare", name), ["stages.prepare"], data
         yield Path("corrupt", name), ["stages.corrupt"], data
         for evaluation in paths.EVALUATIONS:
             modules = ["stages.evaluate", f"fairat.evaluation.{evaluation}", *architecture]
-            yield Path(evaluation, name), modules, _protocol(suite, evaluation)
+            stepped = [key for key in study.stepped if study.resolved[key].suite_name == name]
+            for place in stepped if evaluation == "steps" else [name]:
+                yield Path(evaluation, place), modules, _protocol(suite, evaluation)
         yield Path("aggregate", name), ["stages.aggregate"], {}
         yield Path("tables", name), ["stages.tables"], _presentation(study, name)
         yield Path("significance", name), ["stages.significance"], _presentation(study, name)
     yield Path("demo", "demo"), ["stages.demo"], {}
-    yield Path("report", "report"), ["stages.reproduction"], {}
+    yield Path("report", "report"), ["stages.report"], {}
     for name, shown in SHOWN_SUITES.items():
         yield Path("paper", name), ["stages.paper"], _presentation_of_paper(study, shown)
     for run in study.resolved.values():
         if isinstance(run, Adoption):
             settings = run.architecture.model_dump(mode="json", exclude={"path"})
-            yield Path("adopt", run.suite_name, run.method_name), ["stages.adopt", run.architecture.module], settings
+            yield (
+                Path("train", run.key),
+                ["stages.train", "fairat.training.adoption", run.architecture.module],
+                settings,
+            )
         if not isinstance(run, Training):
             continue
         modules = ["stages.train", *network_modules(run.architecture)]
         modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
         # The images reach DVC as data/<suite>: where they came from decides nothing.
         settings = {key: value for key, value in run.settings.items() if key not in ("seed", "data")}
-        yield Path("train", run.suite_name, run.method_name), modules, settings
+        yield Path("train", run.key), modules, settings
 
 
 def network_modules(architecture: Architecture) -> list[str]:

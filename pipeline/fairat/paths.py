@@ -3,7 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-RUN_LISTS = (Path("runs.yaml"), Path("own.yaml"))
+RUNS = Path("runs.yaml")
+OWN = Path("own.yaml")
 ARCHIVES = Path("data/archives")
 FINGERPRINTS = Path("fingerprints")
 DEMO = Path("reports/demo.txt")
@@ -29,12 +30,12 @@ def corrupted(suite: str) -> Path:
 
 def run(suite: str, method: str, seed: int) -> Path:
     """What one training leaves."""
-    return Path("runs") / suite / f"s{seed}" / method
+    return Path("runs") / suite / method / f"s{seed}"
 
 
 def resume(suite: str, method: str, seed: int) -> Path:
     """Where an unfinished training can be taken up again; outside DVC, which empties outputs before a stage."""
-    return Path(".resume") / suite / f"s{seed}" / method
+    return Path(".resume") / suite / method / f"s{seed}"
 
 
 def weights(directory: Path, name: str) -> Path:
@@ -44,12 +45,7 @@ def weights(directory: Path, name: str) -> Path:
 
 def evidence(suite: str, seed: int, evaluation: str, method: str) -> Path:
     """The predictions of one evaluation of one run, a row per image and weight set."""
-    return Path("results") / suite / f"s{seed}" / evaluation / f"{method}.parquet"
-
-
-def all_evidence(suite: str) -> list[Path]:
-    """Every evidence file of a suite, in a fixed order."""
-    return sorted((Path("results") / suite).glob("s*/*/*.parquet"))
+    return Path("results") / evaluation / suite / method / f"s{seed}.parquet"
 
 
 def metrics(suite: str) -> Path:

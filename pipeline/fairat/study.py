@@ -1,12 +1,14 @@
 """The schema of params.yaml, runs.yaml and own.yaml; nothing else reads these files."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import StrictInt, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from fairat import paths
 from fairat.errors import UserError
@@ -17,62 +19,43 @@ from fairat.settings.presentation import Presentation, Published
 from fairat.settings.suite import Suite
 from fairat.settings.threat import Threat
 
-RUN_SECTIONS = ("active", "trainings", "finetunes", "adoptions", "runs", "stepped")
-"""The sections of runs.yaml and own.yaml."""
+KEY = re.compile(r"[^/]+/[^/]+/s(0|[1-9]\d*)")
+SECTIONS = {
+    paths.PARAMS: ("methods", "zoo", "suites"),
+    paths.RUNS: ("runs", "stepped"),
+    paths.OWN: ("methods", "zoo", "suites", "runs", "stepped"),
+}
+"""What each file may hold."""
 
 
 def run_key(suite: str, method: str, seed: int) -> str:
-    """The name of a run in runs.yaml, and behind the @ of its stages."""
-    return f"{suite}-{method}-s{seed}"
+    """The name of a run in runs.yaml, below runs/, and behind the @ of its stages."""
+    return f"{suite}/{method}/s{seed}"
 
 
 class RunLine(Settings):
-    """One line of runs.yaml.
+    """What runs.yaml says of a run, behind its name `<suite>/<method>/s<seed>`.
 
     Attributes:
-        suite: an entry of suites.
-        method: an entry of methods, or under `adoptions:` one of zoo.
-        seed: of the run.
-        start: the method, or entry of zoo, whose last weights, same suite and seed, a fine-tuning starts from.
+        suite: as in the name; DVC cannot take names apart.
+        start: what the training starts from: the data of the suite (random weights), or the directory of another run.
     """
 
     suite: str
-    method: str
-    seed: StrictInt
-    start: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The name a run has in runs.yaml."""
-        return run_key(self.suite, self.method, self.seed)
-
-    @property
-    def text(self) -> str:
-        """As in runs.yaml."""
-        fields = self.model_dump(exclude_none=True)
-        return f"{self.key}: {{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
-
-
-def _same_run(line: RunLine, other: RunLine | None) -> bool:
-    return other is not None and line.key == other.key
+    start: str
 
 
 class Run(ABC):
     """What a line asks for, resolved: weights in a directory of their own, and the suite under which they are evaluated."""
 
-    def __init__(self, line: RunLine, suite: Suite, presentation: Presentation) -> None:
-        self.suite_name, self.method_name, self.seed = line.suite, line.method, line.seed
-        self.key, self.suite, self.presentation = line.key, suite, presentation
+    def __init__(self, key: str, suite: Suite, presentation: Presentation) -> None:
+        self.key, self.suite, self.presentation = key, suite, presentation
+        self.suite_name, self.method_name, self.seed = split_key(key)
 
     @property
     @abstractmethod
     def architecture(self) -> Architecture:
         """The network."""
-
-    @property
-    @abstractmethod
-    def target(self) -> str:
-        """What `dvc repro` calls the stage that makes its weights."""
 
     @property
     def directory(self) -> Path:
@@ -83,8 +66,8 @@ class Run(ABC):
 class Adoption(Run):
     """A published network under a suite's evaluations."""
 
-    def __init__(self, line: RunLine, suite: Suite, published: Published) -> None:
-        super().__init__(line, suite, published)
+    def __init__(self, key: str, suite: Suite, published: Published) -> None:
+        super().__init__(key, suite, published)
         self.published = published
 
     @property
@@ -92,25 +75,18 @@ class Adoption(Run):
         """The published one, with the place of its weights if params.yaml names one."""
         return self.published.architecture
 
-    @property
-    def target(self) -> str:
-        """Its stage, for `dvc repro`."""
-        return f"adopt@{self.key}"
-
 
 class Training(Run):
     """One training: the settings of its suite and method, merged where the method has its own.
 
     Attributes:
         begun_from: the run whose last weights, and so whose network, it starts from; None for random ones.
-        start: suite, method and seed of that run.
     """
 
-    def __init__(self, line: RunLine, suite: Suite, method: Method, begun_from: Run | None = None) -> None:
-        super().__init__(line, suite, method)
+    def __init__(self, key: str, suite: Suite, method: Method, begun_from: Run | None = None) -> None:
+        super().__init__(key, suite, method)
         self.method = method.scaled(suite.epoch_scale)
         self.begun_from = begun_from
-        self.start = None if line.start is None else (line.suite, line.start, line.seed)
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
 
@@ -118,11 +94,6 @@ class Training(Run):
     def architecture(self) -> Architecture:
         """The suite's network, or that of the run it starts from."""
         return self.suite.architecture if self.begun_from is None else self.begun_from.architecture.unplaced()
-
-    @property
-    def target(self) -> str:
-        """Its stage, for `dvc repro`."""
-        return f"{'train' if self.start is None else 'finetune'}@{self.key}"
 
     @property
     def threat(self) -> Threat:
@@ -137,7 +108,7 @@ class Training(Run):
         return {
             **self.suite.model_dump(mode="json", include=decisive),
             "architecture": self.architecture.model_dump(mode="json"),
-            **({"start": self.start[1]} if self.start else {}),
+            **({"start": self.begun_from.method_name} if self.begun_from else {}),
             "seed": self.seed,
             "method": self.method.model_dump(mode="json", include={"objective", "targets", "margin", "class_weights"}),
             "threat": self.threat.model_dump(),
@@ -147,26 +118,19 @@ class Training(Run):
 
 
 class Study(Settings):
-    """Everything: the suites and methods of params.yaml, the runs of runs.yaml and own.yaml.
+    """Everything: the suites and methods of params.yaml, the runs of runs.yaml, and what own.yaml adds to both.
 
     Attributes:
-        active: the suites that have runs.
-        trainings: runs that start from random weights.
-        finetunes: runs that start from the weights of another one, of any of the three kinds.
-        adoptions: published networks, to evaluate and to start from.
-        runs: all three together.
+        zoo: published networks, to evaluate and to start from.
+        runs: every run, by its name.
         stepped: those of the runs whose attacks are also followed step by step; costly, and shown in one figure only.
     """
 
     suites: dict[str, Suite]
     methods: dict[str, Method]
     zoo: dict[str, Published] = {}
-    active: dict[str, None] = {}
-    trainings: dict[str, RunLine] = {}
-    finetunes: dict[str, RunLine] = {}
-    adoptions: dict[str, RunLine] = {}
     runs: dict[str, RunLine] = {}
-    stepped: dict[str, RunLine] = {}
+    stepped: dict[str, None] = {}
 
     @model_validator(mode="after")
     def _runs_refer_to_what_there_is(self) -> "Study":
@@ -174,15 +138,10 @@ class Study(Settings):
             raise ValueError(f"zoo.{both[0]}: there is a method of this name; rename one of them")
         for name in self.methods:
             self._check_start(name)
-        for section in ("trainings", "finetunes", "adoptions"):
-            for key, line in getattr(self, section).items():
-                self._check_line(section, key, line)
-        if set(self.runs) != {*self.trainings, *self.finetunes, *self.adoptions}:
-            raise ValueError("runs: must hold `<<: [*trainings, *finetunes, *adoptions]` and nothing else")
-        if strange := [key for key, line in self.stepped.items() if not _same_run(line, self.runs.get(key))]:
-            raise ValueError(f"stepped.{strange[0]}: there is no such line under runs:; it must be the same there")
-        if unknown := sorted(set(self.active) - set(self.suites)):
-            raise ValueError(f"active.{unknown[0]}: there is no such suite; there are: {', '.join(self.suites)}")
+        for key, line in self.runs.items():
+            self._check_line(key, line)
+        if strange := [key for key in self.stepped if key not in self.runs]:
+            raise ValueError(f"stepped.{strange[0]}: there is no such run under runs:")
         return self
 
     def _check_start(self, method: str) -> None:
@@ -201,92 +160,66 @@ class Study(Settings):
                 f"Define it in {paths.PARAMS} or correct the name"
             )
 
-    def _check_line(self, section: str, key: str, line: RunLine) -> None:
-        place = f"{section}.{key}"
-        methods = self.zoo if section == "adoptions" else self.methods
-        for slot, name, known in (("suite", line.suite, self.suites), ("method", line.method, methods)):
+    def _check_line(self, key: str, line: RunLine) -> None:
+        place = f"runs.{key}"
+        if not KEY.fullmatch(key):
+            raise ValueError(f"{place}: a run is named <suite>/<method>/s<seed>, such as demo/at/s0")
+        suite, method, seed = split_key(key)
+        for what, name, known in (("suite", suite, self.suites), ("method", method, {**self.methods, **self.zoo})):
             if name not in known:
                 raise ValueError(
-                    f"{place}.{slot}: there is no {slot} {name!r}; there are: {', '.join(known)}. "
-                    f"Define it in {paths.PARAMS} or correct the line"
+                    f"{place}: there is no {what} {name!r}{nearest(name, known)}; there are: {', '.join(known)}. "
+                    f"Define it in {paths.OWN} or correct the name"
                 )
-        if line.suite not in self.active:
+        if line != (right := self._line(suite, method, seed)):
+            raise ValueError(f"{place}: is {written(line)}, but must be {written(right)}")
+        if line.start.startswith("runs/") and (start := line.start.removeprefix("runs/")) not in self.runs:
             raise ValueError(
-                f"{place}.suite: {line.suite!r} is not active; "
-                f"add the line `{line.suite}:` under `active:` in the same file"
-            )
-        if key != line.key:
-            raise ValueError(f"{place}: a run is named <suite>-<method>-s<seed>; rename it to {line.key}")
-        needed, belongs = self._line_of(line.suite, line.method, line.seed), self._section_of(line.method)
-        if line.start != needed.start:
-            wanted = f"`start: {needed.start}`" if needed.start else "no start"
-            raise ValueError(f"{place}.start: is {line.start}, but {line.method} needs {wanted}, under {belongs}:")
-        if section != belongs:
-            begins = f"starts from {needed.start}" if needed.start else "starts from no other run"
-            raise ValueError(f"{place}: {line.method} {begins}; move the line to {belongs}:")
-        if needed.start:
-            self._check_start_of_line(place, self._line_of(line.suite, needed.start, line.seed))
-
-    def _check_start_of_line(self, place: str, start: RunLine) -> None:
-        section = self._section_of(start.method)
-        if start.key not in getattr(self, section):
-            raise ValueError(
-                f"{place}.start: needs the run {start.key}, which is missing; "
-                f"add the line `{start.text}` under {section}: in {paths.RUN_LISTS[1]}"
+                f"{place}.start: needs the run {start}, which is missing; add the line "
+                f"`{start}: {written(self._line(*split_key(start)))}` under runs: in {paths.OWN}"
             )
 
-    def _section_of(self, method: str) -> str:
-        """Where the runs of a method, or of an entry of zoo, are listed."""
-        if method in self.zoo:
-            return "adoptions"
-        return "trainings" if self.methods[method].starts_from is None else "finetunes"
-
-    def _line_of(self, suite: str, method: str, seed: int) -> RunLine:
-        """The line that asks for a run of a method, or of an entry of zoo."""
+    def _line(self, suite: str, method: str, seed: int) -> RunLine:
+        """What runs.yaml must say of a run."""
         start = self.methods[method].starts_from if method in self.methods else None
-        return RunLine(suite=suite, method=method, seed=seed, start=start)
+        begins = paths.dataset(suite) if start is None else paths.run(suite, start, seed)
+        return RunLine(suite=suite, start=str(begins))
 
     @cached_property
     def resolved(self) -> dict[str, Run]:
-        """Every run, by its key."""
-        return {key: self._resolve(line) for key, line in self.runs.items()}
+        """Every run, by its name."""
+        return {key: self._resolve(key) for key in self.runs}
 
-    def _resolve(self, line: RunLine) -> Run:
-        suite = self.suites[line.suite]
-        if line.method in self.zoo:
-            return Adoption(line, suite, self.zoo[line.method])
+    def _resolve(self, key: str) -> Run:
+        suite, method, _ = split_key(key)
+        if method in self.zoo:
+            return Adoption(key, self.suites[suite], self.zoo[method])
+        start = self.runs[key].start
         # Validation saw to it that starts are there, and end.
-        start = None if line.start is None else self._resolve(self.runs[run_key(line.suite, line.start, line.seed)])
-        return Training(line, suite, self.methods[line.method], start)
+        begun_from = self._resolve(start.removeprefix("runs/")) if start.startswith("runs/") else None
+        return Training(key, self.suites[suite], self.methods[method], begun_from)
 
     def run(self, suite: str, method: str, seed: int) -> Run:
         """One run; UserError if no line of runs.yaml or own.yaml asks for it."""
-        key = run_key(suite, method, seed)
-        if key not in self.resolved:
-            raise UserError(
-                f"There is no run {key}. Add the line `{self._line_of(suite, method, seed).text}` to "
-                f"{paths.RUN_LISTS[1]}, or choose one of: {', '.join(self.runs)}."
-            )
-        return self.resolved[key]
+        return self.named(run_key(suite, method, seed))
 
-    def training(self, suite: str, method: str, seed: int) -> Training:
-        """One run that is trained; UserError if there is none."""
-        run = self.run(suite, method, seed)
-        if not isinstance(run, Training):
-            raise UserError(f"{run.key} is a published network: adopt it with `dvc repro {run.target}`.")
-        return run
-
-    def adoption(self, suite: str, name: str, seed: int) -> Adoption:
-        """One published network; UserError if there is none."""
-        run = self.run(suite, name, seed)
-        if not isinstance(run, Adoption):
-            raise UserError(f"{run.key} is trained here: `dvc repro {run.target}`.")
-        return run
+    def named(self, key: str) -> Run:
+        """The run of a name; UserError if no line of runs.yaml or own.yaml asks for it."""
+        if key in self.resolved:
+            return self.resolved[key]
+        if not KEY.fullmatch(key):
+            raise UserError(f"{key!r} names no run; a run is named <suite>/<method>/s<seed>, such as demo/at/s0.")
+        line = written(self._line(*split_key(key)))
+        raise UserError(
+            f"There is no run {key}. Add the line `{key}: {line}` under runs: in {paths.OWN}, or choose one of: "
+            f"{', '.join(self.runs)}."
+        )
 
     def suite(self, name: str) -> Suite:
         """One suite; UserError if there is none of that name."""
         if name not in self.suites:
-            raise UserError(f"There is no suite {name!r} in {paths.PARAMS}; there are: {', '.join(self.suites)}.")
+            near = nearest(name, self.suites)
+            raise UserError(f"There is no suite {name!r}{near}; there are: {', '.join(self.suites)}.")
         return self.suites[name]
 
     def runs_of(self, suite: str) -> list[Run]:
@@ -295,40 +228,82 @@ class Study(Settings):
         runs = [run for run in self.resolved.values() if run.suite_name == suite]
         return sorted(runs, key=lambda run: (order.index(run.method_name), run.seed))
 
+    def evidence_of(self, suite: str) -> list[Path]:
+        """Where the evidence of the suite's tables lies: of every run and every evaluation but `steps`."""
+        evaluations = [name for name in paths.EVALUATIONS if name != "steps"]
+        return [
+            paths.evidence(suite, run.seed, evaluation, run.method_name)
+            for run in self.runs_of(suite)
+            for evaluation in evaluations
+        ]
 
-def load_study(params: Path = paths.PARAMS, run_lists: Sequence[Path] = paths.RUN_LISTS) -> Study:
+
+def split_key(key: str) -> tuple[str, str, int]:
+    """Suite, method and seed that the name of a run stands for."""
+    suite, method, seed = key.split("/")
+    return suite, method, int(seed.removeprefix("s"))
+
+
+def written(line: RunLine) -> str:
+    """As in runs.yaml."""
+    return f"{{suite: {line.suite}, start: {line.start}}}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'fair_tat'?` where something is alike, else nothing."""
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def load_study(files: Sequence[Path] = tuple(SECTIONS)) -> Study:
     """Reads and checks the whole study.
+
+    Args:
+        files: params.yaml, runs.yaml and own.yaml, or others of these names.
 
     Raises:
         UserError: a file is missing or no YAML, or a key or value is wrong; every wrong key is named by its full path.
     """
-    content = _read(params)
-    for path in run_lists:
-        for section, lines in _read(path).items():
-            if section not in RUN_SECTIONS:
-                raise UserError(f"{path}: {section}: unknown section; there are: {', '.join(RUN_SECTIONS)}.")
-            content[section] = {**content.get(section, {}), **(lines or {})}
+    content: dict[str, dict[str, Any]] = {}
+    for path in files:
+        for section, entries in _read(path).items():
+            _add(content, path, section, entries or {})
     try:
         study = Study.model_validate(content)
         study.resolved  # noqa: B018  # merges every method's recipe, so that a wrong key in one is found here
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in _described(error))
         raise UserError(
-            f"{params} (with {', '.join(map(str, run_lists))}) is not right:\n{lines}\n"
+            f"{files[0]} (with {', '.join(map(str, files[1:]))}) is not right:\n{lines}\n"
             "Correct it and run the command again; nothing was changed."
         ) from None
     return study
+
+
+def _add(content: dict[str, dict[str, Any]], path: Path, section: str, entries: Any) -> None:
+    """Adds one section of a file to what the files before it hold."""
+    allowed = SECTIONS[Path(path.name)]
+    if section not in allowed:
+        near = nearest(section, allowed)
+        raise UserError(f"{path}: {section}: unknown section{near}; there are: {', '.join(allowed)}.")
+    if not isinstance(entries, dict):
+        raise UserError(f"{path}: {section}: must hold names with settings, but holds {type(entries).__name__}.")
+    if twice := sorted(map(str, content.get(section, {}).keys() & entries.keys())):
+        raise UserError(f"{path}: {section}.{twice[0]}: there is one of this name already; choose another name.")
+    content[section] = {**content.get(section, {}), **entries}
 
 
 def _read(path: Path) -> dict[str, Any]:
     from ruamel.yaml import YAML, YAMLError
 
     try:
-        content = YAML(typ="safe").load(path.read_text())
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"There is no {path} here ({Path.cwd()}); run the command in the repository's root.") from None
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:  # own.yaml ships as comments only
+        return {}
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold sections such as `runs:`, but holds {type(content).__name__}.")
     return content

@@ -19,14 +19,12 @@ def _fairat() -> None:
 
 @app.command(epilog="Example: fairat plan table1")
 def plan(
-    target: Annotated[str, typer.Argument(help="table1, bat_table1, figure1, demo_report, report, or a suite")],
-    run: Annotated[bool, typer.Option("--run", help="run it, and then `dvc repro` of the target")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="stages at a time, on the same device")] = 2,
+    target: Annotated[str, typer.Argument(help="a stage of dvc.yaml (table1, figure1, report, ...), or a suite")],
 ) -> None:
     """Lists what is left to train and to evaluate, and what it would cost here."""
     from fairat.tools import plan
 
-    plan.main(target, run, jobs)
+    plan.main(target)
 
 
 @app.command(epilog="Example: fairat track --suite demo")

@@ -1,42 +1,22 @@
 """Brings a published network into the study; from there on it is evaluated, or fine-tuned, as if trained here."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from fairat import paths, provenance
-from fairat.console import console, run_stage
 from fairat.data.canonical import Manifest
 from fairat.files import whole_directory
-from fairat.fingerprint import recorded
 from fairat.settings.architectures import PublishedNetwork
 from fairat.settings.averaging import WEIGHT_SETS
-from fairat.study import load_study
 from fairat.training.checkpoint import save_weights
 from fairat.training.record import RunRecord, WeightsRecord
 
 ABSENT = WeightsRecord(present=False, reason="the network was published with one set of weights")
 
 
-def main(
-    suite: Annotated[str, typer.Argument(help="a suite of params.yaml")],
-    name: Annotated[str, typer.Argument(help="an entry of zoo in params.yaml")],
-    seed: Annotated[int, typer.Argument(help="the seed of its evaluations")],
-) -> None:
-    """Adopts one network, downloading its weights where they are not on this machine yet."""
-    run, manifest = load_study().adoption(suite, name, seed), Manifest.load(paths.dataset(suite))
-    record = described(run.architecture, manifest, suite, name, seed)
-    adopt(run.directory, run.architecture, record)
-    console.print(f"{run.key}: adopted in {run.directory}", markup=False)
-
-
-def described(architecture: PublishedNetwork, manifest: Manifest, suite: str, name: str, seed: int) -> RunRecord:
-    """The record of a published network as far as it is known without its weights.
-
-    Raises:
-        UserError: the code has no fingerprint yet.
-    """
-    fingerprint = recorded(paths.FINGERPRINTS / "adopt" / suite / name)
+def described(
+    architecture: PublishedNetwork, manifest: Manifest, suite: str, name: str, seed: int, fingerprint: str
+) -> RunRecord:
+    """The record of a published network as far as it is known without its weights."""
     architecture = architecture.unplaced()
     return RunRecord(
         suite=suite,
@@ -79,7 +59,3 @@ def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) ->
         final = record.model_copy(update={"weights": weights})
         final.save(beside)
     return final
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -8,15 +8,13 @@ import pandas as pd
 import typer
 from fairat import paths
 from fairat.console import console, run_stage
-from fairat.dependencies import digests
-from fairat.device import choose_device, name_of
 from fairat.errors import UserError
 from fairat.files import whole_directory, whole_file
 from fairat.papers.needs import PAPER_TARGETS, need
 from fairat.papers.published import PrintedCell, printed_cells
 from fairat.papers.reproduction import Reproduction, comparison_table, counted
 from fairat.papers.reproduction_pages import page, summary
-from fairat.papers.standing import Wanted, cost_note, standing, wanted_by
+from fairat.papers.shown import Wanted, look, wanted_by
 from fairat.results.aggregation import aggregate
 from fairat.study import Study, load_study
 
@@ -31,7 +29,7 @@ def main(
     study = load_study()
     cells = printed_cells()
     replaced = _replacements(study, instead or [])
-    found = standing(wanted_evidence(cells, study, replaced), study, digests())
+    found = look(wanted_evidence(cells, study, replaced), study)
     comparisons = Reproduction(cells, tidy_tables(found.used), study.suites, replaced).comparisons()
     with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
@@ -42,13 +40,13 @@ def main(
         beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted(comparisons).items())
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
-    if missing := cost_note(found, study, name_of(choose_device())):
+    if missing := found.note():
         console.print(missing, markup=False)
 
 
 def wanted_evidence(cells: Sequence[PrintedCell], study: Study, instead: Mapping[str, str]) -> list[Wanted]:
     """The evidence of every printed cell; of a suite that stands in for another, of the runs that it has."""
-    wanted = wanted_by([need(cell) for cell in cells])
+    wanted = wanted_by(map(need, cells))
     replaced = [one._replace(suite=instead.get(one.suite, one.suite)) for one in wanted]
     return [one for one in dict.fromkeys(replaced) if one.key in study.runs]
 
