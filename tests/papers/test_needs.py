@@ -67,7 +67,7 @@ def test_every_printed_cell_needs_a_run_that_the_study_has_with_weights_that_its
     for cell in printed_cells():
         one = need(cell)
         for suite, method, seed in one.runs:
-            assert f"{suite}-{method}-s{seed}" in study.runs, one
+            assert f"{suite}/{method}/s{seed}" in study.runs, one
         assert one.weights in study.suites[one.suite].weights, one
 
 
@@ -104,7 +104,7 @@ def test_clean_predictions_come_from_the_evidence_of_pgd():
         "square",
     ]
     one = Need("cifar10", "at", "last", (0, 1), "clean", "overall_accuracy")
-    assert list(map(str, one.evidence)) == ["results/cifar10/s0/pgd/at.parquet", "results/cifar10/s1/pgd/at.parquet"]
+    assert list(map(str, one.evidence)) == ["results/pgd/cifar10/at/s0.parquet", "results/pgd/cifar10/at/s1.parquet"]
 
 
 def test_there_is_a_target_for_every_table_and_figure_asked_for():
@@ -119,6 +119,6 @@ def test_every_row_of_a_figure_is_a_run_of_the_study(figures):
     study = load_study()
     for name, content in figures.items():
         for row in content.rows:
-            key = f"{content.suite}-{row.method}-s0"
+            key = f"{content.suite}/{row.method}/s0"
             assert key in study.runs, name
             assert "steps" not in content.evaluations or key in study.stepped, name

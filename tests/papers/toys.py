@@ -59,7 +59,16 @@ def train(suite="cifar10", method="fair_tat", seed=0, *, absent=(), **fields) ->
 
 
 def evaluate(
-    suite="cifar10", method="fair_tat", seed=0, *, sha256=None, absent=(), seconds=10.0, steps=10, copies=1
+    suite="cifar10",
+    method="fair_tat",
+    seed=0,
+    *,
+    sha256=None,
+    absent=(),
+    seconds=10.0,
+    steps=10,
+    copies=1,
+    fingerprint="now",
 ) -> None:
     """Two cats and two dogs, or more: three of four right without an attack, one of each class under it."""
     names = [name for name in HASHES if name not in absent]
@@ -67,5 +76,5 @@ def evaluate(
     rows = [attack_rows(name, f"pgd{steps}", range(4 * copies), labels, clean, attacked) for name in names]
     fields = {"suite": suite, "method": method, "seed": seed, "evaluation": "pgd", "class_names": ("cat", "dog")}
     fields |= {"settings": {}, "weights_sha256": {name: sha256 or HASHES[name] for name in names}, "data_sha256": ""}
-    fields |= {"fingerprint": "now", "commit": "", "versions": {}, "device": DEVICE, "seconds": seconds}
+    fields |= {"fingerprint": fingerprint, "commit": "", "versions": {}, "device": DEVICE, "seconds": seconds}
     write_evidence(paths.evidence(suite, seed, "pgd", method), stacked(rows), Origin.model_validate(fields))

@@ -1,94 +1,128 @@
-"""Which stages run when several run at a time, and what happens when one fails; the graph is in test_graph.py."""
+"""What is left to run, asked of DVC, and what it would cost."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
+from fairat import paths
 from fairat.errors import UserError
-from fairat.papers.plan import Stage
 from fairat.study import load_study
-from fairat.tools import plan
+from fairat.tools.plan import Clock, duration, stages_left, summary, training_passes
 
+from tests.papers.toys import evaluate, train
+
+CPU = torch.device("cpu")
 STUDY = load_study()
-LEFT = [
-    Stage(kind, STUDY.run("cifar10", method, 0))
-    for kind, method in (
-        ("train", "at"),
-        ("train", "at_constant"),
-        ("adopt", "rice2020"),
-        ("finetune", "frl"),
-        ("pgd", "frl"),
-        ("pgd", "at"),
-        ("corruptions", "rice2020"),
+GRAPH = """
+stages:
+  first: {cmd: echo 1 > a, outs: [a]}
+  second: {cmd: cp a b, deps: [a], outs: [b]}
+  third: {cmd: cp b c, deps: [b], outs: [c]}
+  apart: {cmd: echo 2 > d, outs: [d]}
+"""
+
+
+@pytest.fixture
+def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A graph of three stages in a row and one apart, none of which has run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    (tmp_path / "dvc.yaml").write_text(GRAPH)
+    dvc("init", "--quiet", "--no-scm")
+    return tmp_path
+
+
+def dvc(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *words], check=True, capture_output=True)
+
+
+def test_everything_behind_a_target_is_left_on_a_clone_each_stage_after_those_it_needs(graph: Path) -> None:
+    assert stages_left("third") == ["first", "second", "third"]
+    assert stages_left("second") == ["first", "second"]
+
+
+def test_what_is_done_is_not_left_and_what_follows_a_stale_stage_is(graph: Path) -> None:
+    dvc("repro", "third")
+    assert stages_left("third") == []
+    (graph / "dvc.yaml").write_text(GRAPH.replace("cp a b", "cp ./a b"))
+    assert stages_left("third") == ["second", "third"]
+
+
+def test_an_unknown_target_is_refused_with_what_would_do(graph: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no target 'fourth': .* Name a stage of dvc\.yaml, or a suite\."):
+        stages_left("fourth")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place without runs; a pass takes a millisecond."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Clock, "seconds_of_a_pass", 1e-3)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_cost_is_that_of_the_same_method_and_evaluation_where_they_were_run_here() -> None:
+    train(seed=1, seconds=7200.0)
+    train(seed=2, seconds=3600.0)
+    evaluate(seed=1, seconds=600.0)
+    said = summary(["prepare@cifar10", "train@cifar10/fair_tat/s0", "pgd@cifar10/fair_tat/s0", "table1"], STUDY, CPU)
+    assert said == (
+        "1 training and 1 evaluation, about 100 min on this device (cpu): 2 known from runs done here, "
+        "0 estimated from a timed step."
     )
-]
-NAMES = [stage.name for stage in LEFT]
 
 
-class Runs:
-    """Notes what would be run, and lets some of it fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failing: str) -> None:
-        self.ran, self.failing = [], failing
-        self.made: list[tuple[str, ...]] = []
-        monkeypatch.setattr(plan, "run_one", self.run_one)
-        monkeypatch.setattr(plan, "dvc", self.dvc)
-
-    def run_one(self, stage, jobs):
-        self.ran.append(stage.name)
-        return int(stage.name in self.failing), 1.0
-
-    def dvc(self, *words):
-        self.made.append(words)
-        return self
-
-    def wait(self):
-        return int("dvc" in self.failing)
+@pytest.mark.usefixtures("elsewhere")
+def test_what_was_never_run_is_estimated_from_the_passes_it_makes() -> None:
+    clock = Clock(STUDY.suites["cifar10"], "cifar10", CPU)
+    run = STUDY.resolved["cifar10/at_constant/s0"]
+    assert clock.cost("train", run).seconds == pytest.approx(200 * 50_000 * (2 * 10 + 3 + 1) * 1e-3)
+    assert clock.cost("pgd", run).seconds == pytest.approx(3 * 10_000 * 2 * 20 * 1e-3)
+    assert clock.cost("square", run).seconds == pytest.approx(3 * 10_000 * 5_000 * 1e-3)
+    assert not clock.cost("train", run).measured
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "LOGS", tmp_path / "logs")
+@pytest.mark.parametrize(
+    ("key", "passes"),
+    [
+        ("cifar10/clean/s0", 3),
+        ("cifar10/fair_tat/s0", 2 * 10 + 3 + 2),
+        ("cifar10/trades/s0", 2 * 10 + 6 + 1),
+        ("cifar10/bat/s0", 2 * 10 + 9),
+    ],
+)
+def test_a_training_makes_the_passes_of_its_attack_its_update_and_its_clean_passes(key: str, passes: int) -> None:
+    run = STUDY.resolved[key]
+    assert training_passes(run) == passes  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_every_stage_runs_after_the_data_and_those_it_needs(monkeypatch, jobs):
-    runs = Runs(monkeypatch)
-    plan.run_left(LEFT, jobs)
-    assert runs.made == [("repro", "prepare@cifar10", "corrupt@cifar10")]
-    assert sorted(runs.ran[:3]) == sorted(NAMES[:3])
-    assert runs.ran[3] == NAMES[3]
-    assert sorted(runs.ran[4:]) == sorted(NAMES[4:])
+@pytest.mark.usefixtures("elsewhere")
+def test_images_that_are_not_known_before_they_are_prepared_leave_the_cost_unknown() -> None:
+    said = summary(["train@imagenette_resnet18/bat/s0"], STUDY, CPU)
+    assert said == "1 training and 0 evaluations; what they would cost here is unknown before the images are prepared."
 
 
-def test_where_one_fails_the_others_go_on_without_those_that_need_it(monkeypatch):
-    runs = Runs(monkeypatch, "train@cifar10-at_constant-s0")
-    with pytest.raises(UserError) as refused:
-        plan.run_left(LEFT, 2)
-    assert {*NAMES} - {*runs.ran} == {"finetune@cifar10-frl-s0", "pgd@cifar10-frl-s0"}
-    assert str(refused.value).startswith("3 of 7 stages were not done; type the same again after a repair:")
-    assert "train@cifar10-at_constant-s0: failed, see " in str(refused.value)
-    assert "finetune@cifar10-frl-s0: needs train@cifar10-at_constant-s0" in str(refused.value)
-    assert "pgd@cifar10-frl-s0: needs finetune@cifar10-frl-s0" in str(refused.value)
+@pytest.mark.usefixtures("elsewhere")
+def test_a_published_network_costs_nothing_to_adopt() -> None:
+    assert Clock(STUDY.suites["cifar10"], "cifar10", CPU).cost("train", STUDY.resolved["cifar10/rice2020/s0"]).seconds == 0
 
 
-def test_an_evaluation_that_fails_stops_no_other(monkeypatch):
-    runs = Runs(monkeypatch, "pgd@cifar10-frl-s0")
-    with pytest.raises(UserError, match="1 of 7 stages were not done"):
-        plan.run_left(LEFT, 1)
-    assert runs.ran == NAMES
+def test_nothing_left_and_nothing_that_trains_is_said() -> None:
+    assert summary([], STUDY, CPU) == "Nothing is left to do."
+    assert summary(["aggregate@demo", "tables@demo"], STUDY, CPU) == "2 stages, none of which trains or evaluates."
 
 
-def test_without_data_nothing_starts(monkeypatch):
-    runs = Runs(monkeypatch, "dvc")
-    with pytest.raises(UserError, match="data could not be made"):
-        plan.run_left(LEFT, 1)
-    assert runs.ran == []
+def test_a_pass_is_timed_on_the_network_of_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not paths.dataset("demo").exists()
+    assert 0 < Clock(STUDY.suites["demo"], "demo", CPU).seconds_of_a_pass < 1
 
 
-def test_nothing_left_is_nothing_run(monkeypatch):
-    runs = Runs(monkeypatch)
-    plan.run_left([], 2)
-    assert runs.ran == runs.made == []
-
-
-def test_a_target_that_there_is_not_is_refused_with_those_that_there_are():
-    with pytest.raises(UserError, match=r"There is no 'table12'; there are: table1, .* and the suites demo, "):
-        plan.main("table12")
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (119, "119 s"), (180, "3.0 min"), (7200, "2.0 h"), (90000, "25 h"), (2e6, "23 days")],
+)
+def test_durations_are_said_in_one_unit(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fairat import paths
 from fairat.data.canonical import MANIFEST, Manifest
+from fairat.fingerprint import recorded
 from fairat.papers.needs import Need
 from fairat.results.evidence import Origin, read_origin
 from fairat.study import Study, Training, run_key, split_key
@@ -97,7 +98,8 @@ def reason_against(wanted: Wanted, study: Study) -> str:
     origin = read_origin(wanted.path)
     if (origin.suite, origin.method, origin.seed, origin.evaluation) != tuple(wanted):
         return f"the file says it is of {run_key(origin.suite, origin.method, origin.seed)} {origin.evaluation}"
-    return _other_weights(wanted, origin) or _other_start(wanted, study) or _other_images(wanted, origin)
+    checks = (_other_weights, _other_code, _other_images)
+    return next(filter(None, (check(wanted, origin) for check in checks)), "") or _other_start(wanted, study)
 
 
 def _other_weights(wanted: Wanted, origin: Origin) -> str:
@@ -107,6 +109,21 @@ def _other_weights(wanted: Wanted, origin: Origin) -> str:
         if name not in record.weights or record.weights[name].sha256 != sha256:
             return f"the run has other {name} weights now"
     return ""
+
+
+def _other_code(wanted: Wanted, origin: Origin) -> str:
+    """Against the fingerprints that lie there; before `fingerprint` has run nothing can be said."""
+    record = record_of(wanted.key)
+    if record is not None and _changed(record.fingerprint, "train", wanted.key):
+        return "the code or numbers of the training have changed since"
+    if _changed(origin.fingerprint, wanted.stage, wanted.key if wanted.stage == "steps" else wanted.suite):
+        return "the code or numbers of the evaluation have changed since"
+    return ""
+
+
+def _changed(then: str, stage: str, name: str) -> bool:
+    path = paths.FINGERPRINTS / stage / name
+    return path.exists() and recorded(path) != then
 
 
 def _other_start(wanted: Wanted, study: Study) -> str:
