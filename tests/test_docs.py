@@ -1,24 +1,28 @@
 """The documents: they say what the code does, and their examples run."""
 
+import csv
+import json
 import re
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fairat.methods
 import pytest
-from fairat.docs import METHODS, methods_document, page_of, pages_of
 from fairat.fingerprint import fingerprint
 from fairat.methods.catalogue import CATALOGUE, module_of, part_class
-from fairat.settings.averaging import Averaging
+from fairat.methods.method import Method
+from fairat.settings.averaging import WEIGHT_SETS, Averaging
+from fairat.settings.base import merged
 from fairat.settings.data import Data
-from fairat.settings.recipe import Recipe
+from fairat.settings.recipe import Recipe, Sgd, Steps
 from fairat.settings.suite import Suite
 from fairat.study import Study, load_study
 from matplotlib.mathtext import MathTextParser
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from ruamel.yaml import YAML
 
 from tests.training.toys import tiny_settings, trained
@@ -33,64 +37,243 @@ def parts() -> Iterator[tuple[str, type[Any]]]:
             yield slot, part_class(slot, kind)
 
 
-def test_the_page_of_methods_is_what_the_docstrings_say() -> None:
-    assert METHODS.read_text() == methods_document(load_study().methods), (
-        "docs/methods.md is not what the docstrings and params.yaml say; run `python -m fairat.docs`"
+def rows(text: str, *head: str) -> list[list[str]]:
+    """The cells of every table in a Markdown text whose header begins with these words."""
+    blocks = re.findall(r"^\| " + re.escape(" | ".join(head)) + r".*\n\| ---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for block in blocks for line in block.splitlines()]
+
+
+def quoted(cell: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+METHODS = load_study().methods
+PAGE = (DOCS / "methods.md").read_text()
+SECTIONS = {
+    tuple(quoted(names.split("· [")[0])): names + text
+    for names, text in re.findall(
+        r"^### [^\n]+\n\n(`[^\n]+)(.*?)(?=^##)", PAGE.split("## One by one")[1], re.MULTILINE | re.DOTALL
     )
+}
+SLOTS = ("objective", "targets", "margin", "class_weights")
+NEUTRAL = {"untargeted", "constant", "none"}
 
 
-def test_every_method_has_a_paragraph_equations_its_parts_and_a_citation() -> None:
-    sections = re.split(r"^### ", METHODS.read_text().split("## Weight sets")[0], flags=re.MULTILINE)[1:]
-    assert len(sections) == len(load_study().methods)
-    for (name, method), section in zip(load_study().methods.items(), sections, strict=True):
-        assert section.startswith(f"{method.label} (`{name}`)\n\n")
-        assert len(section.split("\n\n")[1]) > 80
-        assert section.count("```math") == 1
-        assert "L = " in section
-        assert f"| objective | `{method.objective.kind}` |" in section
-        assert name == "clean" or "\n- " in section
+def test_every_method_has_one_section_with_words_equations_a_file_and_a_source() -> None:
+    assert sorted(name for names in SECTIONS for name in names) == sorted(METHODS), "docs/methods.md lacks a method"
+    for names, section in SECTIONS.items():
+        assert len(section.split("\n\n")[1]) > 80, names
+        assert "L = " in section, names
+        assert all(word in section for word in ("**Attack**", "**Recipe**", "**Paper and code**")), names
+        assert names == ("clean",) or re.search(r"\*\*Source\*\*: .*arXiv \d{4}\.\d{5}", section, re.DOTALL), names
+    for method in METHODS.values():
+        for part in method.parts:
+            assert part.kind in NEUTRAL or f"{type(part).__module__.split('.')[-1]}.py](" in PAGE, part
 
 
-def test_a_page_shows_the_loss_that_its_method_has() -> None:
-    document = METHODS.read_text()
-    section = {name: document.split(f"(`{name}`)\n")[1].split("\n### ")[0] for name in load_study().methods}
-    assert r"\frac{1}{(1 + \beta) B}" in section["trades"]
-    assert r"\frac{1}{(1 + \beta) B}" not in section["wat"]
-    assert r"\arg\min" in section["fair_tat"]
-    assert r"\arg\max" not in section["fair_tat"]
-    assert r"\mu^0 \leftarrow" in section["frl"]
-    assert all(text.count("L = ") == 1 for text in section.values())
+def test_the_overview_has_the_parts_of_every_method() -> None:
+    seen = []
+    for labels, names, *parts in rows(PAGE, "methods", "in params.yaml"):
+        for name, label in zip(quoted(names), labels.lstrip("[").split("]")[0].split(" · "), strict=True):
+            method = METHODS[name]
+            kinds = [getattr(method, slot).kind for slot in SLOTS]
+            assert method.label == label
+            assert [*quoted(" ".join(parts))] == [
+                *(kind for kind in kinds if kind not in NEUTRAL),
+                *([method.starts_from] if method.starts_from else []),
+            ]
+            seen.append(name)
+    assert sorted(seen) == sorted(METHODS)
+    for kinds in CATALOGUE.values():
+        assert all(f"`{kind}`" in PAGE for kind in kinds)
+
+
+def stated(cell: str, default: str) -> dict[str, Any]:
+    """The values of a cell such as "`a`, `b`: `1.0`; `c`: `2.0`", by method; every other method has the default."""
+    values: dict[str, Any] = defaultdict(lambda: YAML(typ="safe").load(default))
+    for names, value in re.findall(r"((?:`\w+`(?:, )?)+): `([^`]+)`", cell):
+        values.update(dict.fromkeys(quoted(names), YAML(typ="safe").load(value)))
+    return values
+
+
+def settings_of(slot: str, name: str) -> BaseModel:
+    """A part of a method, or its averaging."""
+    return merged(Averaging(), METHODS[name].averaging) if slot == "averaging" else getattr(METHODS[name], slot)
+
+
+def plain(value: Any) -> Any:
+    """A setting as YAML has it."""
+    return json.loads(TypeAdapter(Any).dump_json(value))
+
+
+def setting_rows(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """Slot, field, default and differing values of every setting in the tables of a text."""
+    for names, _, default, differing, _ in rows(text, "setting", "symbol"):
+        for place in quoted(names):
+            slot, field = place.split(".")
+            yield slot, field, quoted(default)[0], differing
+
+
+def test_every_setting_on_the_page_has_the_default_and_the_values_it_states() -> None:
+    shared = PAGE.split("## One by one")[0]
+    for names, section in [*SECTIONS.items(), (tuple(METHODS), shared), ((), PAGE.split("## Weight sets")[1])]:
+        for slot, field, default, differing in setting_rows(section):
+            values, having = stated(differing, default), 0
+            for name in names:
+                part = settings_of(slot, name)
+                if field in type(part).model_fields:
+                    assert plain(type(part).model_fields[field].get_default()) == YAML(typ="safe").load(default)
+                    assert plain(getattr(part, field)) == values[name], f"{name}: {slot}.{field}"
+                    having += 1
+            assert set(values) <= set(names), f"{slot}.{field} is stated for a method of another section"
+            if not names:
+                assert plain(Averaging.model_fields[field].get_default()) == YAML(typ="safe").load(default)
+            assert having or not names, f"{slot}.{field} is not a setting"
+
+
+def test_every_setting_stands_on_the_page_and_every_value_that_is_not_the_default() -> None:
+    everywhere = {f"{slot}.{field}" for slot, field, _, _ in setting_rows(PAGE)}
+    shared = {f"{slot}.{field}" for slot, field, _, _ in setting_rows(PAGE.split("## One by one")[0])}
+    for slot, part in parts():
+        missing = {f"{slot}.{field}" for field in part.model_fields} - everywhere
+        assert not missing, f"docs/methods.md says nothing of {sorted(missing)}"
+    assert {f"averaging.{field}" for field in Averaging.model_fields} <= everywhere
+    for names, section in SECTIONS.items():
+        here = shared | {f"{slot}.{field}" for slot, field, _, _ in setting_rows(section)}
+        for name in names:
+            for slot in (*SLOTS, "averaging"):
+                part = settings_of(slot, name)
+                for field, info in type(part).model_fields.items():
+                    differs = getattr(part, field) != info.get_default()
+                    assert not differs or f"{slot}.{field}" in here, f"{name}: {slot}.{field} is not the default"
+
+
+def test_every_method_has_the_recipe_of_its_row() -> None:
+    table = rows(PAGE, "recipe", "epochs")
+    own = {name for row in table for name in quoted(row[-1])}
+    for _, epochs, rate, factors, decay, nesterov, padding, names in table:
+        for name in quoted(names) or set(METHODS) - own:
+            recipe = merged(Recipe(), METHODS[name].recipe)
+            assert isinstance(recipe.schedule, Steps)
+            assert isinstance(recipe.optimizer, Sgd)
+            drops = ", ".join(f"{drop.at:g}: {drop.factor:g}" for drop in recipe.schedule.drops)
+            found = (str(recipe.epochs), f"{recipe.learning_rate:g}", drops, f"{recipe.weight_decay:g}")
+            assert found == (epochs, rate, factors, decay), name
+            assert recipe.optimizer.nesterov == (nesterov == "yes"), name
+            assert (recipe.augmentation.padding, recipe.augmentation.crop_padding) == (padding, 4), name
+            assert (recipe.batch_size, recipe.optimizer.momentum) == (128, 0.9), name
+
+
+def forwards_of(method: Method) -> list[str]:
+    """The forwards in train mode of one update of a method, as the page writes them."""
+    objective, kind = method.objective.model_dump(), method.objective.kind
+    in_train_mode = kind == "at" or (kind == "fat" and objective["variant"] == "cfa")
+    terms = ["x"] if kind == "clean" else ["x'"]
+    if kind == "trades":
+        terms = [{"clean": "x", "attacked": "x'"}[name] for name in objective["forwards"]]
+    elif kind == "fat" and in_train_mode:
+        terms = ["x'", "x'"]
+    elif kind == "bat":
+        attacked = objective["fits"] == "trades" or "attacked" in objective["uniform_on"]
+        terms = ["xc", "xa", *(["xT"] if attacked else []), "x"]
+    clean_pass = method.recipe.get("clean_pass") or method.clean_pass
+    return [
+        *(["10 a"] if in_train_mode and objective["attack_bn"] != "eval" else []),
+        *terms,
+        *(["x"] if clean_pass == "before_and_after" else []),
+        "step",
+        *(["x"] if clean_pass != "none" else []),
+    ]
+
+
+def test_the_forwards_are_those_of_each_method_and_give_the_shares_of_the_running_statistics() -> None:
+    table = rows(PAGE, "forwards of one update")
+    assert sorted(name for row in table for name in quoted(row[-1])) == sorted(METHODS)
+    for forwards, clean, attack, names in table:
+        order = quoted(forwards)[0].split(", ")
+        assert [forwards_of(METHODS[name]) for name in quoted(names)] == [order] * len(quoted(names))
+        inputs = [name for entry in order if entry != "step" for name in (["a"] * 10 if entry == "10 a" else [entry])]
+        shares = dict.fromkeys(["x", "a", *inputs], 0.0)
+        for later, name in enumerate(reversed(inputs)):
+            shares[name] += 0.1 * 0.9**later / (1 - 0.9 ** len(inputs))
+        assert (clean, attack) == (f"{100 * shares['x']:.1f}", f"{100 * shares['a']:.1f}"), forwards
+
+
+with Path("reports/published/paper_results.csv").open(encoding="utf-8") as lines:
+    PRINTED = [cell for cell in csv.DictReader(lines) if cell["dataset"] == "cifar10"]
+COLUMNS = {
+    "clean": ("clean", "overall_accuracy", "worst_class_accuracy"),
+    "PGD": ("pgd", "overall_accuracy", "worst_class_accuracy"),
+    "AutoAttack": ("autoattack", "overall_accuracy", "worst_class_accuracy"),
+    "standard error": ("clean", "avg_std_error", "worst_std_error"),
+    "boundary error": ("pgd", "avg_bndy_error", "worst_bndy_error"),
+    "robust error": ("pgd", "avg_rob_error", "worst_rob_error"),
+}
+
+
+def printed(source: str, tables: str, label: str, evaluation: str, metric: str) -> str:
+    """A printed number as the page writes it, or a dash if these tables have none."""
+    cells = [
+        " ± ".join(filter(None, (cell["value"], cell["std"])))
+        for cell in PRINTED
+        if (cell["source"], cell["evaluation"], cell["metric"]) == (source, evaluation, metric)
+        and cell["table"] in tables.split(", ")
+        and f"{cell['label']}: ".startswith(f"{label}: ")
+    ]
+    assert len(cells) <= 1
+    return cells[0] if cells else "—"
+
+
+@pytest.mark.parametrize("names", SECTIONS, ids=lambda names: names[0])
+def test_every_printed_number_is_the_one_in_its_table(names: tuple[str, ...]) -> None:
+    for columns in (("clean", "PGD", "AutoAttack"), ("standard error", "boundary error", "robust error")):
+        for label, place, ours, *cells in rows(SECTIONS[names], "printed row", "table", "ours", *columns):
+            paper, tables = place.split(" ", 1)
+            assert quoted(ours)[0] in names
+            assert ours.split()[1] in WEIGHT_SETS
+            for column, cell in zip(columns, cells, strict=True):
+                evaluation, *metrics = COLUMNS[column]
+                source = {"FAIR-TAT": "fairtat", "BAT": "bat"}[paper]
+                found = [printed(source, tables, label, evaluation, metric) for metric in metrics]
+                assert cell == ("—" if found == ["—", "—"] else " / ".join(found)), f"{label}, {place}, {column}"
+    assert "| printed row |" in SECTIONS[names] or names == ("dafa",)
 
 
 def test_every_equation_is_right_latex() -> None:
     """By matplotlib's parser of a subset that GitHub's knows too."""
     parser = MathTextParser("path")
-    pages = {page_of(Averaging)}
-    for slot, part in parts():
-        if (slot, part.__name__) not in {
-            ("targets", "Untargeted"),
-            ("margin", "ConstantMargin"),
-            ("class_weights", "EqualWeights"),
-        }:
-            found = set(pages_of(part()))
-            assert any(page.equations for page in found), part
-            pages |= found
-    inline = re.findall(r"(?<!\$)\$([^$\n]+)\$", METHODS.read_text())
-    for latex in [*inline, *(latex for page in pages for _, latex in page.equations)]:
+    blocks = re.findall(r"```math\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == PAGE.count("```") / 2
+    for block in blocks:
+        assert block.count("\\begin{aligned}") == block.count("\\end{aligned}")
+        assert block.count("{") == block.count("}")
+    lines = [line.removeprefix("& ").removesuffix(r" \\") for block in blocks for line in block.strip().splitlines()]
+    equations = [line for line in lines if not re.fullmatch(r"\\(begin|end)\{aligned\}", line)]
+    assert len(equations) > 40
+    for latex in [*equations, *re.findall(r"(?<!\$)\$([^$\n]+)\$", PAGE)]:
         parser.parse(f"${latex}$".replace(r"\bar{s}", "s").replace(r"\bar{b}", "b"))
 
 
 def test_inline_formulas_hold_nothing_that_markdown_would_change() -> None:
-    prose = re.sub(r"```math.*?```", "", METHODS.read_text(), flags=re.DOTALL)
+    prose = re.sub(r"```math.*?```", "", PAGE, flags=re.DOTALL)
     formulas = re.findall(r"\$[^$\n]+\$", prose)
     assert len(formulas) > 20
     assert not [formula for formula in formulas if re.search(r"\\[^a-zA-Z]|\*|<", formula)]
 
 
+def anchors(document: Path) -> set[str]:
+    """The anchors of a Markdown document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in DOCS.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
-            assert target.startswith("http") or (document.parent / target).exists(), f"{document}: {target}"
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document.read_text()):
+            file = document.parent / target if target else document
+            assert target.startswith("http") or file.exists(), f"{document}: {target}"
+            assert not anchor or target.startswith("http") or anchor in anchors(file), f"{document}: {target}#{anchor}"
 
 
 def candidates(section: str) -> list[type[BaseModel]]:
@@ -216,21 +399,3 @@ def test_editing_the_class_of_the_guide_makes_its_run_stale_and_no_other(added: 
     assert "fairat.methods.pairwise" in before["code"]
     assert before != after
     assert others_before == others_after
-
-
-def test_the_method_of_the_guide_gets_its_page(added: Study) -> None:
-    document = methods_document({"fair_tat_pairwise": added.methods["fair_tat_pairwise"]})
-    assert "Pairwise targets aim at a wrong class as often as" in document
-    assert r"\frac{C_{y_i c} + a}" in document
-    assert (
-        "| targets | `pairwise.PairwiseTargets` | smoothing $a$: 2 | [pairwise.py](../pipeline/fairat/methods/pairwise.py) |"
-        in document
-    )
-
-
-def test_a_part_without_a_docstring_is_no_obstacle_to_the_page() -> None:
-    class Bare:
-        pass
-
-    assert page_of(Bare).prose == ""
-    assert page_of(Bare).equations == ()

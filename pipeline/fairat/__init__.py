@@ -23,7 +23,6 @@ ROOMS = (
     "papers",
     "dependencies",
     "tracking",
-    "docs",
     "tools",
 )
 """From the ground floor up; tests/test_layers.py reads the imports and holds the order."""
