@@ -20,7 +20,7 @@ from fairat.settings.base import merged
 from fairat.settings.data import Data
 from fairat.settings.recipe import Recipe, Sgd, Steps
 from fairat.settings.suite import Suite
-from fairat.study import Study, load_study
+from fairat.study import Study, Training, load_study
 from matplotlib.mathtext import MathTextParser
 from pydantic import BaseModel, TypeAdapter
 from ruamel.yaml import YAML
@@ -349,7 +349,7 @@ def test_the_methods_have_the_values_that_the_list_of_deviations_gives_them() ->
 
 GUIDE = (DOCS / "add_a_method.md").read_text()
 CLASS, TEST = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-METHOD, RUNS = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+(OWN,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
 
 
 @pytest.fixture
@@ -357,15 +357,14 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     """The study after someone did what the guide says."""
     monkeypatch.setattr(fairat.methods, "__path__", [*fairat.methods.__path__, str(tmp_path)])
     (tmp_path / "pairwise.py").write_text(CLASS)
-    params = Path("params.yaml").read_text().replace("\nmethods:\n", f"\nmethods:\n{METHOD}\n", 1)
-    (tmp_path / "params.yaml").write_text(params)
-    (tmp_path / "own.yaml").write_text(RUNS)
-    yield load_study(tmp_path / "params.yaml", [Path("runs.yaml"), tmp_path / "own.yaml"])
+    (tmp_path / "own.yaml").write_text(OWN)
+    yield load_study([Path("params.yaml"), Path("runs.yaml"), tmp_path / "own.yaml"])
     sys.modules.pop("fairat.methods.pairwise", None)
 
 
 def test_the_method_of_the_guide_trains(added: Study) -> None:
-    run = added.training("demo", "fair_tat_pairwise", 0)
+    run = added.run("demo", "fair_tat_pairwise", 0)
+    assert isinstance(run, Training)
     assert run.settings["method"]["targets"] == {"kind": "pairwise.PairwiseTargets", "smoothing": 2.0}
     chosen = {slot: getattr(run.method, slot) for slot in CATALOGUE}
     state = trained(tiny_settings(chosen, epochs=6))
@@ -386,8 +385,7 @@ def test_the_tests_of_the_guide_pass(added: Study) -> None:
 
 
 def test_editing_the_class_of_the_guide_makes_its_run_stale_and_no_other(added: Study, tmp_path: Path) -> None:
-    run = added.training("demo", "fair_tat_pairwise", 0)
-    modules = [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
+    modules = [module_of(slot, getattr(added.methods["fair_tat_pairwise"], slot).kind) for slot in CATALOGUE]
     others = [module_of(slot, getattr(added.methods["fair_tat"], slot).kind) for slot in CATALOGUE]
     prints = []
     for name, text in (("before", CLASS), ("after", CLASS.replace("fill_diagonal_(0)", "fill_diagonal_(0.0)"))):

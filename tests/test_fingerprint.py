@@ -86,31 +86,29 @@ suites:
     evaluation: {pgd: {step_size: 2/255}}
 """
 RUNS = """
-active: {tiny: }
-trainings: {tiny-at-s0: &at {suite: tiny, method: at, seed: 0}}
-finetunes:
-  tiny-tuned-s0: &tuned {suite: tiny, method: tuned, seed: 0, start: net}
-  tiny-again-s0: &again {suite: tiny, method: again, seed: 0, start: tuned}
-adoptions: {tiny-net-s0: &net {suite: tiny, method: net, seed: 0}}
-runs: {tiny-at-s0: *at, tiny-tuned-s0: *tuned, tiny-again-s0: *again, tiny-net-s0: *net}
+runs:
+  tiny/at/s0: {suite: tiny, start: data/tiny}
+  tiny/tuned/s0: {suite: tiny, start: runs/tiny/net/s0}
+  tiny/again/s0: {suite: tiny, start: runs/tiny/tuned/s0}
+  tiny/net/s0: {suite: tiny, start: data/tiny}
 """
 
 
 @pytest.fixture
 def stale_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], set[str]]:
-    """Which trainings and adoptions an edit of params.yaml makes stale."""
+    """The methods and published networks of the runs that an edit of params.yaml makes stale."""
 
     def fingerprints(params: str) -> dict[Path, str]:
         (tmp_path / "params.yaml").write_text(params)
         (tmp_path / "runs.yaml").write_text(RUNS)
-        study = load_study(tmp_path / "params.yaml", [tmp_path / "runs.yaml"])
+        study = load_study([tmp_path / "params.yaml", tmp_path / "runs.yaml"])
         monkeypatch.setattr(dependencies, "load_study", lambda: study)
-        return {name: text for name, text in contents() if name.parts[0] in ("train", "adopt")}
+        return {name: text for name, text in contents() if name.parts[0] == "train"}
 
     def compare(old: str, new: str) -> set[str]:
         assert STUDY.count(old) == 1
         before, after = fingerprints(STUDY), fingerprints(STUDY.replace(old, new))
-        return {name.name for name in before if before[name] != after[name]}
+        return {name.parent.name for name in before if before[name] != after[name]}
 
     return compare
 
@@ -138,7 +136,7 @@ def test_the_loader_of_a_published_network_makes_stale_what_starts_from_it(
     stale_after: Callable[[str, str], set[str]],
 ) -> None:
     stale_after("Tiny", "Tiny")
-    code = {name.name: json.loads(text)["code"].keys() for name, text in contents() if name.parts[0] == "train"}
+    code = {name.parent.name: json.loads(text)["code"].keys() for name, text in contents() if name.parts[0] == "train"}
     for name in ("tuned", "again"):
         assert {"fairat.models.zoo", "fairat.models.foreign", "fairat.models.normalization"} <= code[name]
         assert "fairat.models.resnet" not in code[name]

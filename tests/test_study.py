@@ -1,4 +1,4 @@
-"""params.yaml and runs.yaml: what they mean, and what wrong ones are told."""
+"""params.yaml, runs.yaml and own.yaml: what they mean, and what wrong ones are told."""
 
 import re
 import shutil
@@ -7,33 +7,50 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fairat import paths
 from fairat.errors import UserError
 from fairat.methods.catalogue import CATALOGUE, build_part
-from fairat.study import Study, load_study
+from fairat.study import Adoption, Study, Training, load_study
 from ruamel.yaml import YAML
 
-FILES = ("params.yaml", "runs.yaml", "own.yaml")
+FILES = (paths.PARAMS, paths.RUNS, paths.OWN)
+DEMO = {"suite": "demo", "start": "data/demo"}
+"""A run on the demo's digits, from random weights."""
 
 
 @pytest.fixture
 def edited(tmp_path: Path) -> Callable[..., Study]:
-    """Loads the project's own files after an edit of one of them."""
+    """Loads the project's own files after a value of one of them, at a dotted path, was set."""
 
-    def load(file: str, edit: Callable[[Any], None]) -> Study:
+    def load(file: str, path: str, value: Any) -> Study:
         for name in FILES:
             shutil.copy(name, tmp_path)
         yaml = YAML(typ="safe")
-        content = yaml.load(tmp_path / file)
-        edit(content)
-        yaml.dump(content, tmp_path / file)
-        return load_study(tmp_path / FILES[0], [tmp_path / name for name in FILES[1:]])
+        content = whole = yaml.load(tmp_path / file) or {}
+        *parents, last = path.split(".")
+        for key in parents:
+            content = content.setdefault(key, {})
+        content[last] = value
+        yaml.dump(whole, tmp_path / file)
+        return load_study([tmp_path / name for name in FILES])
+
+    return load
+
+
+@pytest.fixture
+def with_own(tmp_path: Path) -> Callable[[str], Study]:
+    """Loads the project's files with another own.yaml."""
+
+    def load(text: str) -> Study:
+        (tmp_path / paths.OWN).write_text(text)
+        return load_study([paths.PARAMS, paths.RUNS, tmp_path / paths.OWN])
 
     return load
 
 
 @pytest.fixture
 def tuned(tmp_path: Path) -> Callable[..., Study]:
-    """Loads the project's own files with methods that start from others, and a run of each on the demo."""
+    """Loads methods that start from others, and a run of each on the demo; the runs of the project are left out."""
 
     def load(
         starts: dict[str, str],
@@ -43,50 +60,100 @@ def tuned(tmp_path: Path) -> Callable[..., Study]:
         listed: bool = True,
         near: dict[str, Any] | None = None,
     ) -> Study:
-        yaml = YAML(typ="safe")
-        params = yaml.load(Path("params.yaml"))
-        for name, start in starts.items():
-            params["methods"][name] = {"label": name, "objective": {"kind": "at"}, "starts_from": start}
-        if near:
-            params["zoo"]["near"] = {"label": "Near", "architecture": near}
-        yaml.dump(params, tmp_path / "params.yaml")
-        lines = {name: {"method": name, "start": start} for name, start in starts.items() if listed}
-        sections = {"finetunes": lines, "adoptions": {adopted: {"method": adopted}} if adopted else {}}
-        own: dict[str, Any] = {"active": {"demo": None}, "runs": {}}
-        for section, named in sections.items():
-            own[section] = {
-                f"demo-{name}-s{seed}": {"suite": "demo", "seed": seed, **line} for name, line in named.items()
-            }
-            own["runs"] |= own[section]
-        yaml.dump(own, tmp_path / "own.yaml")
-        return load_study(tmp_path / "params.yaml", [tmp_path / "own.yaml"])
+        own: dict[str, Any] = {
+            "methods": {
+                name: {"label": name, "objective": {"kind": "at"}, "starts_from": start}
+                for name, start in starts.items()
+            },
+            "zoo": {"near": {"label": "Near", "architecture": near}} if near else {},
+            "runs": {f"demo/{adopted}/s{seed}": DEMO} if adopted else {},
+        }
+        for name, start in starts.items() if listed else ():
+            own["runs"][f"demo/{name}/s{seed}"] = {"suite": "demo", "start": f"runs/demo/{start}/s{seed}"}
+        YAML(typ="safe").dump(own, tmp_path / paths.OWN)
+        return load_study([paths.PARAMS, tmp_path / paths.OWN])
 
     return load
+
+
+def trained(study: Study, suite: str, method: str) -> Training:
+    run = study.run(suite, method, 0)
+    assert isinstance(run, Training)
+    return run
 
 
 def test_the_project_s_own_files_are_right() -> None:
     study = load_study()
     assert study.resolved.keys() == study.runs.keys()
     assert study.suites["cifar10"].threat.epsilon == pytest.approx(8 / 255)
-    assert study.training("cifar10", "fair_tat", 0).recipe.epochs == 200
-    assert study.training("demo", "fair_tat", 0).recipe.epochs == 10
+    assert trained(study, "cifar10", "fair_tat").recipe.epochs == 200
+    assert trained(study, "demo", "fair_tat").recipe.epochs == 10
 
 
-def test_the_example_of_own_images_is_right() -> None:
-    study = load_study(run_lists=[Path("runs.yaml"), Path("examples/cifar10_jpeg.yaml")])
-    assert "cifar10_jpeg-fair_tat-s0" in study.runs
+def test_the_example_of_own_images_is_right(with_own: Callable[[str], Study]) -> None:
+    study = with_own(Path("examples/cifar10_jpeg.yaml").read_text())
+    assert "cifar10_jpeg/fair_tat/s0" in study.runs
+    assert study.suite("cifar10_jpeg").data.source.kind == "imagefolder"
 
 
-def wrong(path: str, value: Any) -> Callable[[Any], None]:
-    """Sets a dotted path to a value."""
+@pytest.mark.parametrize("text", ["# methods:\n", "", "methods:\nruns:\n"])
+def test_own_yaml_may_hold_nothing_but_comments(with_own: Callable[[str], Study], text: str) -> None:
+    assert with_own(text) == load_study([paths.PARAMS, paths.RUNS])
 
-    def edit(content: Any) -> None:
-        *parents, last = path.split(".")
-        for key in parents:
-            content = content[key]
-        content[last] = value
 
-    return edit
+def test_the_example_in_the_comments_of_own_yaml_is_right(with_own: Callable[[str], Study]) -> None:
+    shipped = paths.OWN.read_text()
+    assert all(line.startswith("#") for line in shipped.splitlines())
+    example = shipped.split("#\n", 1)[1].rsplit("#\n", 1)[0]
+    study = with_own(re.sub("^# ?", "", example, flags=re.MULTILINE))
+    assert trained(study, "demo", "fair_tat_strong").method.label == "FAIR-TAT (s = 8)"
+
+
+def test_own_yaml_adds_to_the_project_s_suites_methods_published_networks_and_runs(
+    with_own: Callable[[str], Study],
+) -> None:
+    study = with_own("""
+methods:
+  mine: {label: Mine, objective: at, starts_from: net}
+zoo:
+  net: {label: Net, architecture: {kind: shipped_resnet18}}
+suites:
+  small:
+    title: Small
+    data: {source: {kind: digits}}
+    architecture: {kind: preact_resnet18, width: 2}
+    threat: {epsilon: 8/255, step_size: 2/255}
+    evaluation: {pgd: {step_size: 2/255}}
+runs:
+  small/mine/s10: {suite: small, start: runs/small/net/s10}
+  small/net/s10: {suite: small, start: data/small}
+  small/trades/s0: {suite: small, start: data/small}
+  demo/at/s1: {suite: demo, start: data/demo}
+stepped:
+  demo/at/s1:
+""")
+    assert [run.key for run in study.runs_of("small")] == ["small/trades/s0", "small/mine/s10", "small/net/s10"]
+    assert study.run("demo", "at", 1) in study.runs_of("demo")
+    assert study.stepped.keys() == {*load_study().stepped, "demo/at/s1"}
+    mine = study.named("small/mine/s10")
+    assert (mine.suite_name, mine.method_name, mine.seed) == ("small", "mine", 10)
+    assert mine.directory == Path("runs/small/mine/s10")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("methods.at", {"label": "AT", "objective": "at"}),
+        ("suites.demo", {}),
+        ("zoo.rice2020", {}),
+        ("runs.demo/at/s0", DEMO),
+        ("stepped.demo/at_constant/s0", None),
+    ],
+)
+def test_own_yaml_may_not_repeat_a_name(edited: Callable[..., Study], path: str, value: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        edited("own.yaml", path, value)
+    assert str(caught.value).endswith(f"own.yaml: {path}: there is one of this name already; choose another name.")
 
 
 @pytest.mark.parametrize(
@@ -101,56 +168,120 @@ def wrong(path: str, value: Any) -> Callable[[Any], None]:
         ("params.yaml", "suites.demo.threat.epsilon", 8, r"suites\.demo\.threat\.epsilon: 8 is not in \[0, 1\].*write 8/255"),
         ("params.yaml", "suites.demo.threat.epsilon", "8/x", r"suites\.demo\.threat\.epsilon: '8/x' is not a number"),
         ("params.yaml", "suites.demo.recipe.epochs", 0, r"suites\.demo\.recipe\.epochs: Input should be greater than 0 \(given: 0\)"),
-        ("runs.yaml", "trainings.demo-at-s0.method", "fairtat", r"trainings\.demo-at-s0\.method: there is no method 'fairtat'; there are: clean, "),
-        ("runs.yaml", "trainings.demo-at-s0.suite", "cifar", r"trainings\.demo-at-s0\.suite: there is no suite 'cifar'"),
-        ("runs.yaml", "trainings.demo-at-s0.seed", "zero", r"trainings\.demo-at-s0\.seed: Input should be a valid integer \(given: 'zero'\)"),
-        ("runs.yaml", "trainings.demo-at-s0.seed", 0.5, r"trainings\.demo-at-s0\.seed: Input should be a valid integer"),
-        ("runs.yaml", "trainings.demo-at-s0.seed", 3, r"trainings\.demo-at-s0: a run is named .* rename it to demo-at-s3"),
-        ("runs.yaml", "trainings.demo-at-s0.start", "clean", r"trainings\.demo-at-s0\.start: is clean, but at needs no start, under trainings:"),
-        ("runs.yaml", "active", {"demo": None, "cifar10": None}, r"suite: 'cifar100' is not active; add the line `cifar100:`"),
-        ("runs.yaml", "run", {}, r"run: unknown section; there are: active, trainings, finetunes, adoptions, runs"),
+        ("params.yaml", "zoo.at", {"label": "AT", "architecture": {"kind": "shipped_resnet18"}}, r"zoo\.at: there is a method of this name; rename one of them"),
+        ("own.yaml", "methods.mine.objetive", "at", r"methods\.mine\.objetive: Extra inputs are not permitted"),
+        ("own.yaml", "zoo.at", {"label": "AT", "architecture": {"kind": "shipped_resnet18"}}, r"zoo\.at: there is a method of this name; rename one of them"),
+        ("own.yaml", "runs.demo/fairtat/s0", DEMO, r"runs\.demo/fairtat/s0: there is no method 'fairtat' \(did you mean 'fair_tat'\?\); there are: clean, .*, rice2020.*\. Define it in own\.yaml or correct the name\n"),
+        ("own.yaml", "runs.cifar/at/s0", DEMO, r"runs\.cifar/at/s0: there is no suite 'cifar' \(did you mean 'cifar10'\?\); there are: demo, "),
+        ("own.yaml", "runs.demo/at/s7", None, r"runs\.demo/at/s7: Input should be a valid dictionary .*\(given: None\)"),
+        ("own.yaml", "runs.demo/at/s7.suite", "demo", r"runs\.demo/at/s7\.start: Field required"),
+        ("own.yaml", "runs.demo/at/s7", DEMO | {"seed": 7}, r"runs\.demo/at/s7\.seed: Extra inputs are not permitted"),
+        ("own.yaml", "stepped.demo/at/s7", None, r"stepped\.demo/at/s7: there is no such run under runs:"),
+        ("own.yaml", "stepped.demo/at/s0", DEMO, r"stepped\.demo/at/s0: Input should be None"),
+        ("own.yaml", "runs", ["demo/at/s0"], r"own\.yaml: runs: must hold names with settings, but holds list\."),
+        ("own.yaml", "run", {}, r"own\.yaml: run: unknown section \(did you mean 'runs'\?\); there are: methods, zoo, suites, runs, stepped\."),
+        ("runs.yaml", "run", {}, r"runs\.yaml: run: unknown section \(did you mean 'runs'\?\); there are: runs, stepped\."),
+        ("runs.yaml", "methods", {}, r"runs\.yaml: methods: unknown section; there are: runs, stepped\."),
+        ("params.yaml", "runs", {}, r"params\.yaml: runs: unknown section; there are: methods, zoo, suites\."),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named_by_its_full_path(
     edited: Callable[..., Study], file: str, path: str, value: Any, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        edited(file, wrong(path, value))
+        edited(file, path, value)
 
 
-def test_a_run_that_is_not_listed_says_which_line_to_add() -> None:
-    with pytest.raises(
-        UserError, match=r"no run demo-at-s7. Add the line `demo-at-s7: \{suite: demo, method: at, seed: 7\}`"
-    ):
-        load_study().run("demo", "at", 7)
+NO_NAMES = ["demo-at-s0", "demo/at", "demo/at/0", "demo/at/s", "demo/at/szero", "demo/at/s-1", "demo/at/s00", "/at/s0", "demo/at/s0/s1"]  # fmt: skip
 
 
-def test_a_fine_tuning_needs_the_run_it_starts_from(edited: Callable[..., Study]) -> None:
-    def add(content: Any) -> None:
-        line = {"suite": "cifar100", "method": "frl", "seed": 7, "start": "at_constant"}
-        content["finetunes"]["cifar100-frl-s7"] = content["runs"]["cifar100-frl-s7"] = line
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_name_of_a_run_is_refused(edited: Callable[..., Study], name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        edited("own.yaml", f"runs.{name}", DEMO)
+    assert f"  runs.{name}: a run is named <suite>/<method>/s<seed>, such as demo/at/s0\n" in str(caught.value)
 
-    with pytest.raises(UserError, match=r"start: needs the run cifar100-at_constant-s7, which is missing"):
-        edited("runs.yaml", add)
+
+def test_a_run_is_asked_for_by_its_name_and_by_nothing_else() -> None:
+    study = load_study()
+    assert study.named("demo/at/s0") is study.run("demo", "at", 0)
+    for name in NO_NAMES:
+        with pytest.raises(UserError) as caught:
+            study.named(name)
+        assert str(caught.value) == (
+            f"{name!r} names no run; a run is named <suite>/<method>/s<seed>, such as demo/at/s0."
+        )
 
 
 @pytest.mark.parametrize(
-    ("start", "section", "line"),
+    ("name", "answer"),
     [
-        ("at_constant", "trainings", "demo-at_constant-s7: {suite: demo, method: at_constant, seed: 7}"),
-        ("frl", "finetunes", "demo-frl-s7: {suite: demo, method: frl, seed: 7, start: at_constant}"),
-        ("rice2020", "adoptions", "demo-rice2020-s7: {suite: demo, method: rice2020, seed: 7}"),
+        ("demo/at/s7", " (did you mean 'demo/at/s0'?). Add the line `demo/at/s7: {suite: demo, start: data/demo}` under runs: in own.yaml."),
+        ("demo/frl/s0", "Add the line `demo/frl/s0: {suite: demo, start: runs/demo/at_constant/s0}` under runs: in own.yaml."),
+        ("demo/rice2020/s0", "Add the line `demo/rice2020/s0: {suite: demo, start: data/demo}` under runs: in own.yaml."),
+        ("demo/fairtat/s0", ": there is no method 'fairtat' (did you mean 'fair_tat'?); there are: clean, "),
+        ("demos/at/s0", ": there is no suite 'demos' (did you mean 'demo'?); there are: demo, "),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_not_listed_says_which_line_to_add_or_which_name_is_wrong(name: str, answer: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_study().named(name)
+    assert str(caught.value).startswith(f"There is no run {name}")
+    assert answer in str(caught.value)
+
+
+def test_a_suite_that_there_is_not_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"There is no suite 'cifar' \(did you mean 'cifar10'\?\); there are: demo, "):
+        load_study().suite("cifar")
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [
+        ("at_constant", "demo/at_constant/s7: {suite: demo, start: data/demo}"),
+        ("frl", "demo/frl/s7: {suite: demo, start: runs/demo/at_constant/s7}"),
+        ("rice2020", "demo/rice2020/s7: {suite: demo, start: data/demo}"),
     ],
 )
-def test_a_missing_start_is_named_with_its_line_and_the_section_it_belongs_to(
-    tuned: Callable[..., Study], start: str, section: str, line: str
+def test_a_missing_start_is_named_with_the_line_that_asks_for_it(
+    tuned: Callable[..., Study], start: str, line: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         tuned({"tuned": start}, seed=7)
     assert (
-        f"finetunes.demo-tuned-s7.start: needs the run demo-{start}-s7, which is missing; "
-        f"add the line `{line}` under {section}: in own.yaml\n"
+        f"  runs.demo/tuned/s7.start: needs the run demo/{start}/s7, which is missing; "
+        f"add the line `{line}` under runs: in own.yaml\n"
     ) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "right"),
+    [
+        ("demo/at/s7", "runs/demo/clean/s7", "data/demo"),
+        ("demo/at/s7", "data/cifar10", "data/demo"),
+        ("demo/frl/s7", "data/demo", "runs/demo/at_constant/s7"),
+        ("demo/frl/s7", "runs/demo/at/s7", "runs/demo/at_constant/s7"),
+        ("demo/frl/s7", "runs/demo/at_constant/s0", "runs/demo/at_constant/s7"),
+        ("demo/rice2020/s7", "runs/demo/at/s7", "data/demo"),
+    ],
+)
+def test_a_start_that_is_not_the_method_s_is_refused_with_the_right_one(
+    edited: Callable[..., Study], key: str, given: str, right: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        edited("own.yaml", f"runs.{key}", {"suite": "demo", "start": given})
+    assert f"  runs.{key}: is {{suite: demo, start: {given}}}, but must be {{suite: demo, start: {right}}}\n" in str(
+        caught.value
+    )
+
+
+def test_a_suite_that_is_not_the_name_s_is_refused_with_the_right_one(edited: Callable[..., Study]) -> None:
+    with pytest.raises(UserError) as caught:
+        edited("own.yaml", "runs.demo/at/s7", {"suite": "cifar10", "start": "data/demo"})
+    assert (
+        "runs.demo/at/s7: is {suite: cifar10, start: data/demo}, but must be {suite: demo, start: data/demo}\n"
+        in str(caught.value)
+    )
 
 
 def test_a_method_trains_the_published_network_that_it_starts_from_itself_or_over_others(
@@ -158,24 +289,23 @@ def test_a_method_trains_the_published_network_that_it_starts_from_itself_or_ove
 ) -> None:
     study = tuned({"first": "rice2020", "second": "first"}, adopted="rice2020")
     rice = study.zoo["rice2020"].architecture
-    for name, start, target in (("first", "rice2020", "adopt"), ("second", "first", "finetune")):
-        run = study.training("demo", name, 0)
+    for name, start in (("first", "rice2020"), ("second", "first")):
+        run = trained(study, "demo", name)
         assert run.architecture == rice
-        assert run.start == ("demo", start, 0)
         assert run.begun_from is not None
-        assert run.begun_from.target == f"{target}@demo-{start}-s0"
+        assert run.begun_from.key == f"demo/{start}/s0"
         assert run.settings["architecture"] == rice.model_dump(mode="json")
         assert run.settings["start"] == start
 
 
 def test_where_published_weights_lie_decides_nothing_of_what_starts_from_them(tuned: Callable[..., Study]) -> None:
-    placed, elsewhere = (
-        tuned({"tuned": "near"}, adopted="near", near={"kind": "zoo", "name": "Rice2020Overfitting", "path": path})
-        for path in ("rice.pt", None)
-    )
-    assert placed.training("demo", "tuned", 0).settings == elsewhere.training("demo", "tuned", 0).settings
-    other = tuned({"tuned": "near"}, adopted="near", near={"kind": "zoo", "name": "Rade2021Helper_R18_ddpm"})
-    assert other.training("demo", "tuned", 0).settings != placed.training("demo", "tuned", 0).settings
+    def settings(**architecture: Any) -> dict[str, Any]:
+        study = tuned({"tuned": "near"}, adopted="near", near={"kind": "zoo", **architecture})
+        return trained(study, "demo", "tuned").settings
+
+    elsewhere = settings(name="Rice2020Overfitting")
+    assert settings(name="Rice2020Overfitting", path="rice.pt") == elsewhere
+    assert settings(name="Rade2021Helper_R18_ddpm") != elsewhere
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -185,8 +315,8 @@ def test_a_start_that_there_is_not_is_refused_with_those_that_there_are(
     with pytest.raises(UserError) as caught:
         tuned({"tuned": "rice2021"}, listed=listed)
     found = re.search(
-        r"methods\.tuned\.starts_from: there is no method or published network 'rice2021'; there are the methods (.*), "
-        r"and in zoo: (.*)\. Define it in params\.yaml or correct the name\n",
+        r"methods\.tuned\.starts_from: there is no method or published network 'rice2021' \(did you mean 'rice2020'\?\); "
+        r"there are the methods (.*), and in zoo: (.*)\. Define it in own\.yaml or correct the name\n",
         str(caught.value),
     )
     assert found is not None
@@ -208,33 +338,18 @@ def test_starts_in_a_circle_are_refused(tuned: Callable[..., Study], starts: dic
     assert f"{circle} let one of them start from random weights\n" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "line", "message"),
-    [
-        ("finetunes", "demo-at-s7", {"method": "at"}, "finetunes.demo-at-s7: at starts from no other run; move the line to trainings:"),
-        ("trainings", "demo-frl-s7", {"method": "frl", "start": "at_constant"}, "trainings.demo-frl-s7: frl starts from at_constant; move the line to finetunes:"),
-        ("trainings", "demo-frl-s7", {"method": "frl"}, "trainings.demo-frl-s7.start: is None, but frl needs `start: at_constant`, under finetunes:"),
-        ("finetunes", "demo-frl-s7", {"method": "frl", "start": "at"}, "finetunes.demo-frl-s7.start: is at, but frl needs `start: at_constant`, under finetunes:"),
-        ("adoptions", "demo-rice2020-s7", {"method": "rice2020", "start": "at"}, "adoptions.demo-rice2020-s7.start: is at, but rice2020 needs no start, under adoptions:"),
-    ],
-)  # fmt: skip
-def test_a_line_in_the_wrong_section_or_with_the_wrong_start_is_refused(
-    edited: Callable[..., Study], section: str, key: str, line: dict[str, Any], message: str
-) -> None:
-    def add(content: Any) -> None:
-        content[section][key] = content["runs"][key] = {"suite": "demo", "seed": 7, **line}
-
-    with pytest.raises(UserError) as caught:
-        edited("runs.yaml", add)
-    assert message in str(caught.value)
-
-
 def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
+    params = tmp_path / paths.PARAMS
     with pytest.raises(UserError, match=r"There is no .*params.yaml here .*run the command in the repository's root"):
-        load_study(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("a: [1, 2")
-    with pytest.raises(UserError, match=r"params.yaml is not valid YAML: .*line"):
-        load_study(tmp_path / "params.yaml")
+        load_study([params])
+    for text, message in (
+        ("a: [1, 2", r"params.yaml is not valid YAML: .*line"),
+        ("a: 1\na: 2", r"params.yaml is not valid YAML: .*duplicate key"),
+        ("- a", r"params.yaml must hold sections such as `runs:`, but holds list\."),
+    ):
+        params.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_study([params])
 
 
 @pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds])
@@ -243,12 +358,7 @@ def test_every_kind_of_the_catalogue_builds_under_its_own_name(slot: str, kind: 
 
 
 def test_a_native_recipe_replaces_single_fields_of_the_suite_s(edited: Callable[..., Study]) -> None:
-    def add(content: Any) -> None:
-        content["trainings"]["demo-bat-s0"] = content["runs"]["demo-bat-s0"] = {
-            "suite": "demo", "method": "bat", "seed": 0,
-        }  # fmt: skip
-
-    recipe = edited("runs.yaml", add).training("demo", "bat", 0).recipe
+    recipe = trained(edited("own.yaml", "runs.demo/bat/s0", DEMO), "demo", "bat").recipe
     assert (recipe.weight_decay, recipe.augmentation.padding, recipe.augmentation.crop_padding) == (2e-4, "zero", 1)
     assert recipe.learning_rate_at(3) == pytest.approx(0.1)
     assert recipe.learning_rate_at(4) == pytest.approx(0.01)
@@ -256,18 +366,20 @@ def test_a_native_recipe_replaces_single_fields_of_the_suite_s(edited: Callable[
 
 def test_a_published_network_is_a_run_that_is_not_trained() -> None:
     study = load_study()
-    run = study.adoption("cifar10", "rice2020", 0)
+    run = study.run("cifar10", "rice2020", 0)
+    assert isinstance(run, Adoption)
     assert run.architecture.kind == "zoo"
     assert run in study.runs_of("cifar10")
-    with pytest.raises(UserError, match="published network: adopt it with `dvc repro adopt@cifar10-rice2020-s0`"):
-        study.training("cifar10", "rice2020", 0)
-    with pytest.raises(UserError, match="is trained here: `dvc repro train@cifar10-at-s0`"):
-        study.adoption("cifar10", "at", 0)
 
 
-def test_a_published_network_may_not_have_a_methods_name(edited: Callable[..., Study]) -> None:
-    def add(content: Any) -> None:
-        content["zoo"]["at"] = {"label": "AT", "architecture": {"kind": "shipped_resnet18"}}
-
-    with pytest.raises(UserError, match=r"zoo\.at: there is a method of this name"):
-        edited("params.yaml", add)
+def test_the_evidence_of_a_suite_is_that_of_its_runs_as_far_as_there_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study()
+    monkeypatch.chdir(tmp_path)
+    for name in ("square/demo/at/s0", "pgd/demo/at/s0", "pgd/demo/at/s7", "steps/demo/at_constant/s0"):
+        path = Path(f"results/{name}.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    names = ("pgd/demo/at/s0", "square/demo/at/s0")
+    assert study.evidence_of("demo") == [Path(f"results/{name}.parquet") for name in names]

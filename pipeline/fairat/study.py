@@ -155,32 +155,39 @@ class Study(Settings):
         start = self.methods[method].starts_from
         if start is not None and start not in {*self.methods, *self.zoo}:
             raise ValueError(
-                f"{place}: there is no method or published network {start!r}; there are the methods "
-                f"{', '.join(self.methods)}, and in zoo: {', '.join(self.zoo) or 'nothing'}. "
-                f"Define it in {paths.PARAMS} or correct the name"
+                f"{place}: there is no method or published network {start!r}"
+                f"{nearest(start, [*self.methods, *self.zoo])}; there are the methods {', '.join(self.methods)}, "
+                f"and in zoo: {', '.join(self.zoo) or 'nothing'}. Define it in {paths.OWN} or correct the name"
             )
 
     def _check_line(self, key: str, line: RunLine) -> None:
         place = f"runs.{key}"
         if not KEY.fullmatch(key):
             raise ValueError(f"{place}: a run is named <suite>/<method>/s<seed>, such as demo/at/s0")
-        suite, method, seed = split_key(key)
-        for what, name, known in (("suite", suite, self.suites), ("method", method, {**self.methods, **self.zoo})):
-            if name not in known:
-                raise ValueError(
-                    f"{place}: there is no {what} {name!r}{nearest(name, known)}; there are: {', '.join(known)}. "
-                    f"Define it in {paths.OWN} or correct the name"
-                )
-        if line != (right := self._line(suite, method, seed)):
+        if unknown := self._unknown(key):
+            raise ValueError(f"{place}: {unknown}")
+        if line != (right := self._line(key)):
             raise ValueError(f"{place}: is {written(line)}, but must be {written(right)}")
         if line.start.startswith("runs/") and (start := line.start.removeprefix("runs/")) not in self.runs:
             raise ValueError(
                 f"{place}.start: needs the run {start}, which is missing; add the line "
-                f"`{start}: {written(self._line(*split_key(start)))}` under runs: in {paths.OWN}"
+                f"`{start}: {written(self._line(start))}` under runs: in {paths.OWN}"
             )
 
-    def _line(self, suite: str, method: str, seed: int) -> RunLine:
+    def _unknown(self, key: str) -> str:
+        """What is wrong with the suite or method that a run is named after; empty if both are there."""
+        suite, method, _ = split_key(key)
+        for what, name, known in (("suite", suite, self.suites), ("method", method, {**self.methods, **self.zoo})):
+            if name not in known:
+                return (
+                    f"there is no {what} {name!r}{nearest(name, known)}; there are: {', '.join(known)}. "
+                    f"Define it in {paths.OWN} or correct the name"
+                )
+        return ""
+
+    def _line(self, key: str) -> RunLine:
         """What runs.yaml must say of a run."""
+        suite, method, seed = split_key(key)
         start = self.methods[method].starts_from if method in self.methods else None
         begins = paths.dataset(suite) if start is None else paths.run(suite, start, seed)
         return RunLine(suite=suite, start=str(begins))
@@ -209,10 +216,11 @@ class Study(Settings):
             return self.resolved[key]
         if not KEY.fullmatch(key):
             raise UserError(f"{key!r} names no run; a run is named <suite>/<method>/s<seed>, such as demo/at/s0.")
-        line = written(self._line(*split_key(key)))
+        if unknown := self._unknown(key):
+            raise UserError(f"There is no run {key}: {unknown}.")
         raise UserError(
-            f"There is no run {key}. Add the line `{key}: {line}` under runs: in {paths.OWN}, or choose one of: "
-            f"{', '.join(self.runs)}."
+            f"There is no run {key}{nearest(key, self.runs)}. "
+            f"Add the line `{key}: {written(self._line(key))}` under runs: in {paths.OWN}."
         )
 
     def suite(self, name: str) -> Suite:
@@ -229,12 +237,13 @@ class Study(Settings):
         return sorted(runs, key=lambda run: (order.index(run.method_name), run.seed))
 
     def evidence_of(self, suite: str) -> list[Path]:
-        """Where the evidence of the suite's tables lies: of every run and every evaluation but `steps`."""
+        """The evidence of the suite's tables that there is: of every run and every evaluation but `steps`."""
         evaluations = [name for name in paths.EVALUATIONS if name != "steps"]
         return [
-            paths.evidence(suite, run.seed, evaluation, run.method_name)
+            path
             for run in self.runs_of(suite)
             for evaluation in evaluations
+            if (path := paths.evidence(suite, run.seed, evaluation, run.method_name)).exists()
         ]
 
 
@@ -250,7 +259,7 @@ def written(line: RunLine) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'fair_tat'?` where something is alike, else nothing."""
+    """` (did you mean 'fair_tat'?)` where something is alike, else nothing."""
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -267,7 +276,7 @@ def load_study(files: Sequence[Path] = tuple(SECTIONS)) -> Study:
     content: dict[str, dict[str, Any]] = {}
     for path in files:
         for section, entries in _read(path).items():
-            _add(content, path, section, entries or {})
+            _add(content, path, str(section), entries or {})
     try:
         study = Study.model_validate(content)
         study.resolved  # noqa: B018  # merges every method's recipe, so that a wrong key in one is found here

@@ -1,4 +1,4 @@
-"""stages.adopt: a published network becomes a run that evaluations treat like any other."""
+"""A published network becomes a run that evaluations treat like any other."""
 
 import hashlib
 from pathlib import Path
@@ -13,11 +13,10 @@ from fairat.models import build_model
 from fairat.results.evidence import read_evidence
 from fairat.settings.architectures import ShippedResNet18, ZooModel
 from fairat.settings.evaluations import PgdEvaluation
+from fairat.training.adoption import adopt, described
 from fairat.training.record import RunRecord
 
-from stages.adopt import adopt, described
-from stages.adopt import main as adopt_stage
-from stages.evaluate import main as evaluate_stage
+from stages import evaluate, train
 
 PARAMS = """
 methods: {}
@@ -32,16 +31,12 @@ suites:
     evaluation:
       pgd: {steps: [2], step_size: 2/255}
 """
-RUNS = """
-active: {tiny: }
-adoptions: {tiny-shipped-s0: {suite: tiny, method: shipped, seed: 0}}
-runs: {tiny-shipped-s0: {suite: tiny, method: shipped, seed: 0}}
-"""
+KEY = "tiny/shipped/s0"
 NAMES = tuple(f"class {number}" for number in range(10))
 LABELS = torch.arange(10)
 IMAGES = torch.randint(256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-RUN = Path("runs/tiny/s0/shipped")
-ADOPTED = paths.FINGERPRINTS / "adopt" / "tiny" / "shipped"
+RUN = Path("runs/tiny/shipped/s0")
+ADOPTED = paths.FINGERPRINTS / "train" / KEY
 
 
 def manifest(classes: int = 10) -> Manifest:
@@ -63,8 +58,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
     Path("params.yaml").write_text(PARAMS)
-    Path("runs.yaml").write_text(RUNS)
-    Path("own.yaml").write_text("active: {}\n")
+    Path("runs.yaml").write_text(f"runs: {{{KEY}: {{suite: tiny, start: data/tiny}}}}")
+    Path("own.yaml").write_text("# nothing\n")
     for path in (ADOPTED, paths.FINGERPRINTS / "pgd" / "tiny"):
         path.parent.mkdir(parents=True)
         path.write_text("code")
@@ -74,9 +69,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_adopted_network_is_evaluated_as_it_was_published() -> None:
-    adopt_stage("tiny", "shipped", 0)
-    evaluate_stage("pgd", "tiny", "shipped", 0)
-    rows, _ = read_evidence(Path("results/tiny/s0/pgd/shipped.parquet"))
+    train.main(KEY)
+    evaluate.main("pgd", KEY)
+    rows, _ = read_evidence(Path("results/pgd/tiny/shipped/s0.parquet"))
     original = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None)
     protocol = PgdEvaluation(steps=(2,), step_size=2 / 255)
     expected = evaluate_model(
@@ -88,7 +83,7 @@ def test_an_adopted_network_is_evaluated_as_it_was_published() -> None:
 
 
 def test_an_adopted_network_leaves_what_a_training_leaves() -> None:
-    adopt_stage("tiny", "shipped", 0)
+    train.main(KEY)
     record = RunRecord.load(RUN)
     assert (record.suite, record.method, record.seed, record.epochs) == ("tiny", "shipped", 0, 0)
     assert (record.class_names, record.image_shape, record.statistics) == (NAMES, (3, 8, 8), None)
@@ -103,13 +98,13 @@ def test_an_adopted_network_leaves_what_a_training_leaves() -> None:
 
 def test_where_the_weights_lay_is_not_part_of_the_record() -> None:
     architecture = ZooModel(name="Rice2020Overfitting", path=Path("weights/rice.pt"))
-    record = described(architecture, manifest(), "tiny", "shipped", 0)
+    record = described(architecture, manifest(), "tiny", "shipped", 0, fingerprint="")
     assert record.architecture == ZooModel(name="Rice2020Overfitting")
 
 
 def test_a_network_for_other_classes_is_refused_and_leaves_nothing() -> None:
     architecture = ShippedResNet18()
-    record = described(architecture, manifest(classes=7), "tiny", "shipped", 0)
+    record = described(architecture, manifest(classes=7), "tiny", "shipped", 0, fingerprint="")
     with pytest.raises(UserError, match="the data has 7 classes and 3 channels"):
         adopt(RUN, architecture, record)
     assert not RUN.exists()
@@ -117,7 +112,7 @@ def test_a_network_for_other_classes_is_refused_and_leaves_nothing() -> None:
 
 def test_a_network_for_images_of_another_size_is_refused_before_anything_is_fetched() -> None:
     architecture = ZooModel(name="Rice2020Overfitting", path=Path("absent.pt"))
-    record = described(architecture, manifest(), "tiny", "shipped", 0)
+    record = described(architecture, manifest(), "tiny", "shipped", 0, fingerprint="")
     with pytest.raises(UserError) as caught:
         adopt(RUN, architecture, record)
     assert str(caught.value) == (
@@ -130,7 +125,7 @@ def test_a_network_for_images_of_another_size_is_refused_before_anything_is_fetc
 def test_a_missing_fingerprint_says_how_to_write_it() -> None:
     ADOPTED.unlink()
     with pytest.raises(UserError) as caught:
-        adopt_stage("tiny", "shipped", 0)
+        train.main(KEY)
     assert str(caught.value) == (
-        "There is no fingerprints/adopt/tiny/shipped. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+        "There is no fingerprints/train/tiny/shipped/s0. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
     )

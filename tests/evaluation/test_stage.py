@@ -36,13 +36,9 @@ suites:
       autoattack: {images: 10, iterations: 2, target_classes: 1, queries: 2}
       square: {queries: 2}
 """
-RUNS = """
-active: {tiny: }
-trainings: {tiny-at-s1: {suite: tiny, method: at, seed: 1}}
-runs: {tiny-at-s1: {suite: tiny, method: at, seed: 1}}
-"""
+RUNS = "runs: {tiny/at/s1: {suite: tiny, start: data/tiny}}"
 TEST = tiny_set(20)
-RUN = Path("runs/tiny/s1/at")
+RUN = Path("runs/tiny/at/s1")
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +48,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DEVICE", "cpu")
     Path("params.yaml").write_text(PARAMS)
     Path("runs.yaml").write_text(RUNS)
-    Path("own.yaml").write_text("active: {}\n")
+    Path("own.yaml").write_text("# nothing\n")
     for evaluation in paths.EVALUATIONS:
-        path = paths.FINGERPRINTS / evaluation / "tiny"
+        path = paths.FINGERPRINTS / evaluation / ("tiny/at/s1" if evaluation == "steps" else "tiny")
         path.parent.mkdir(parents=True)
         path.write_text(evaluation)
     write_test_images(TEST.class_names)
@@ -96,8 +92,8 @@ def write_training(directory: Path) -> None:
 def test_an_evaluation_leaves_a_row_per_image_and_weight_set(
     evaluation: str, blocks: list[str], images: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(evaluation, "tiny", "at", 1)
-    rows, origin = read_evidence(Path(f"results/tiny/s1/{evaluation}/at.parquet"))
+    main(evaluation, "tiny/at/s1")
+    rows, origin = read_evidence(Path(f"results/{evaluation}/tiny/at/s1.parquet"))
     column = "corruption" if evaluation == "corruptions" else "attack"
     counted = Counter(zip(rows["weights"], rows[column], strict=True))
     assert counted == {(weights, block): images for weights in ("last", "ema") for block in blocks}
@@ -108,13 +104,13 @@ def test_an_evaluation_leaves_a_row_per_image_and_weight_set(
         name: hashlib.sha256((RUN / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("last", "ema")
     }
     said = capsys.readouterr().out
-    assert "tiny-at-s1: no fawa weights (its gate never opened)" in said
+    assert "tiny/at/s1: no fawa weights (its gate never opened)" in said
     assert "  ema: " in said
 
 
 def test_the_rows_are_the_predictions_of_the_saved_weights() -> None:
-    main("pgd", "tiny", "at", 1)
-    rows, origin = read_evidence(Path("results/tiny/s1/pgd/at.parquet"))
+    main("pgd", "tiny/at/s1")
+    rows, origin = read_evidence(Path("results/pgd/tiny/at/s1.parquet"))
     assert origin.data_sha256 == Split(TEST.images, TEST.labels, TEST.class_names).sha256
     for seed, name in enumerate(("last", "ema")):
         torch.manual_seed(seed)
@@ -126,14 +122,14 @@ def test_the_rows_are_the_predictions_of_the_saved_weights() -> None:
 def test_evaluating_again_gives_the_same_rows() -> None:
     frames = []
     for _ in range(2):
-        main("square", "tiny", "at", 1)
-        frames.append(read_evidence(Path("results/tiny/s1/square/at.parquet"))[0])
+        main("square", "tiny/at/s1")
+        frames.append(read_evidence(Path("results/square/tiny/at/s1.parquet"))[0])
     assert frames[0].equals(frames[1])
 
 
 def test_an_unknown_evaluation_is_answered_with_those_there_are() -> None:
     with pytest.raises(UserError) as caught:
-        main("fgsm", "tiny", "at", 1)
+        main("fgsm", "tiny/at/s1")
     assert str(caught.value) == (
         "There is no evaluation 'fgsm'; there are: pgd, autoattack, square, corruptions, steps."
     )
@@ -142,9 +138,9 @@ def test_an_unknown_evaluation_is_answered_with_those_there_are() -> None:
 def test_a_run_without_any_of_the_weights_asked_for_is_refused() -> None:
     Path("params.yaml").write_text(PARAMS.replace("[last, ema, fawa]", "[fawa, best]"))
     with pytest.raises(UserError) as caught:
-        main("pgd", "tiny", "at", 1)
+        main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
-        "suites.tiny.weights asks for fawa, best, but runs/tiny/s1/at holds last, ema. "
+        "suites.tiny.weights asks for fawa, best, but runs/tiny/at/s1 holds last, ema. "
         "Ask for one that it holds, or train the run again."
     )
 
@@ -152,26 +148,26 @@ def test_a_run_without_any_of_the_weights_asked_for_is_refused() -> None:
 def test_missing_weights_are_named() -> None:
     (RUN / "ema.safetensors").unlink()
     with pytest.raises(UserError) as caught:
-        main("pgd", "tiny", "at", 1)
+        main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
-        "There are no weights at runs/tiny/s1/at/ema.safetensors. Train the run first: `dvc repro` its train stage."
+        "There are no weights at runs/tiny/at/s1/ema.safetensors. Train the run first: `dvc repro` its train stage."
     )
     assert not Path("results").exists()
 
 
 def test_a_run_that_was_not_trained_is_named() -> None:
     (RUN / "run.json").unlink()
-    with pytest.raises(UserError, match=r"There is no finished training in runs/tiny/s1/at \(run\.json is missing\)"):
-        main("pgd", "tiny", "at", 1)
+    with pytest.raises(UserError, match=r"There is no finished training in runs/tiny/at/s1 \(run\.json is missing\)"):
+        main("pgd", "tiny/at/s1")
 
 
 def test_images_of_other_classes_than_the_training_s_are_refused() -> None:
     write_test_images(("a", "b", "c", "d", "e"))
     with pytest.raises(UserError) as caught:
-        main("pgd", "tiny", "at", 1)
+        main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
-        "tiny-at-s1 was trained on images with the classes class 0, class 1, class 2, class 3, class 4, but the test "
-        "images in data/tiny have a, b, c, d, e. Train it again: `dvc repro train@tiny-at-s1`."
+        "tiny/at/s1 was trained on images with the classes class 0, class 1, class 2, class 3, class 4, but the test "
+        "images in data/tiny have a, b, c, d, e. Train it again: `dvc repro train@tiny/at/s1`."
     )
 
 
@@ -179,17 +175,17 @@ def test_images_of_another_shape_than_the_training_s_are_refused() -> None:
     record = json.loads((RUN / "run.json").read_text())
     (RUN / "run.json").write_text(json.dumps({**record, "image_shape": [3, 32, 32]}))
     with pytest.raises(UserError) as caught:
-        main("pgd", "tiny", "at", 1)
+        main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
-        "tiny-at-s1 was trained on images with the image shape 3, 32, 32, but the test images in data/tiny have 1, 6, 6. "
-        "Train it again: `dvc repro train@tiny-at-s1`."
+        "tiny/at/s1 was trained on images with the image shape 3, 32, 32, but the test images in data/tiny have 1, 6, 6. "
+        "Train it again: `dvc repro train@tiny/at/s1`."
     )
 
 
 def test_a_missing_fingerprint_says_how_to_write_it() -> None:
     (paths.FINGERPRINTS / "pgd" / "tiny").unlink()
     with pytest.raises(UserError) as caught:
-        main("pgd", "tiny", "at", 1)
+        main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
         "There is no fingerprints/pgd/tiny. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
     )
@@ -219,5 +215,5 @@ def test_brackets_in_class_names_are_printed_as_they_are(capsys: pytest.CaptureF
     write_test_images(names)
     record = json.loads((RUN / "run.json").read_text())
     (RUN / "run.json").write_text(json.dumps({**record, "class_names": names}))
-    main("pgd", "tiny", "at", 1)
+    main("pgd", "tiny/at/s1")
     assert re.search(r"worst class \[[a-e]\] 0\.0%", capsys.readouterr().out)

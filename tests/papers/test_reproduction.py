@@ -29,7 +29,7 @@ from fairat.settings.suite import Suite
 from fairat.study import load_study
 from scipy.stats import norm, t
 
-from stages import reproduction
+from stages import report
 from tests.papers.toys import evaluate, train
 from tests.rendering.toys import entry, tidy
 
@@ -297,20 +297,19 @@ def test_every_record_of_the_list_says_why():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    for path in (paths.PARAMS, *paths.RUN_LISTS):
+    for path in (paths.PARAMS, paths.RUNS, paths.OWN):
         shutil.copy(path, tmp_path)
     (tmp_path / paths.PUBLISHED).parent.mkdir(parents=True)
     shutil.copy(paths.PUBLISHED, tmp_path / paths.PUBLISHED)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduction, "digests", dict)
 
 
 def test_the_stage_works_without_runs_and_with_some(project, capsys):
-    reproduction.main()
+    report.main()
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
     train(method="at")
     evaluate(method="at", copies=250)
-    reproduction.main()
+    report.main()
     # Tables 1 and 7 print clean and PGD-10 accuracy of three weight sets of AT, overall and of the worst class: 24 cells.
     text = paths.REPRODUCTION.read_text()
     assert "| 1355 |" in next(line for line in text.splitlines() if line.startswith("| all | 1379 |"))
@@ -320,23 +319,24 @@ def test_the_stage_works_without_runs_and_with_some(project, capsys):
     assert set(ours["ours"]) == {75.0, 50.0}
     assert set(ours["run"]) == {f"cifar10/at/{weights}" for weights in ("last", "ema", "fawa")}
     assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
-    assert "Missing or stale: " in capsys.readouterr().out
+    assert "evaluations are missing, 0 are stale." in capsys.readouterr().out
 
 
-def test_the_stage_shows_no_stale_number(project):
+def test_the_stage_shows_no_stale_number(project, capsys):
     train(method="at")
     evaluate(method="at", sha256="other")
-    reproduction.main()
+    report.main()
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
+    assert "evaluations are missing, 1 are stale." in capsys.readouterr().out
 
 
 def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(project):
     train(suite="demo", method="at")
     evaluate(suite="demo", method="at")
-    reproduction.main(["cifar10=demo"])
+    report.main(["cifar10=demo"])
     assert "other images: Digits (digits), not cifar10" in paths.REPRODUCTION.read_text()
     with pytest.raises(UserError) as error:
-        reproduction.main(["demo"])
+        report.main(["demo"])
     assert str(error.value) == "--instead takes SUITE=OTHER, such as cifar10=cifar10_jpeg, not 'demo'."
     with pytest.raises(UserError, match="There is no suite 'x'"):
-        reproduction.main(["cifar10=x"])
+        report.main(["cifar10=x"])

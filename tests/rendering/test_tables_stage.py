@@ -38,16 +38,15 @@ def numbers(method, overall):
 def study(tmp_path, monkeypatch):
     """The project's methods and suites, but two runs of the demo, trained and evaluated."""
     shutil.copy(paths.PARAMS, tmp_path)
-    shutil.copy(paths.RUN_LISTS[1], tmp_path)
+    shutil.copy(paths.OWN, tmp_path)
     monkeypatch.chdir(tmp_path)
     make_runs("at", "fair_tat")
     return load_study()
 
 
 def make_runs(*methods):
-    lines = {f"demo-{method}-s0": {"suite": "demo", "method": method, "seed": 0} for method in methods}
-    content = {"active": {"demo": None}, "trainings": lines, "finetunes": {}, "runs": lines}
-    YAML(typ="safe").dump(content, paths.RUN_LISTS[0])
+    lines = {f"demo/{method}/s0": {"suite": "demo", "start": "data/demo"} for method in methods}
+    YAML(typ="safe").dump({"runs": lines}, paths.RUNS)
     for method in methods:
         directory = paths.run("demo", method, 0)
         directory.mkdir(parents=True, exist_ok=True)
@@ -112,12 +111,12 @@ def test_class_names_are_read_as_text(study):
 
 def test_figure_4_shows_each_method_whose_radii_may_differ_once(study):
     make_runs("clean", "at_constant", "at", "fair_tat")
-    assert [run.key for run in tables.class_wise(load_study().runs_of("demo"))] == ["demo-at-s0", "demo-fair_tat-s0"]
+    assert [run.key for run in tables.class_wise(load_study().runs_of("demo"))] == ["demo/at/s0", "demo/fair_tat/s0"]
 
 
 def test_figure_4_shows_constant_radii_where_no_others_are(study):
     make_runs("clean", "at_constant")
-    assert [run.key for run in tables.class_wise(load_study().runs_of("demo"))] == ["demo-at_constant-s0"]
+    assert [run.key for run in tables.class_wise(load_study().runs_of("demo"))] == ["demo/at_constant/s0"]
 
 
 def test_figures_show_the_main_method_of_each_group_before_any_variant():

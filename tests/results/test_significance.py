@@ -233,7 +233,7 @@ def test_differences_are_bold_where_the_interval_leaves_out_zero(tmp_path):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    for path in (paths.PARAMS, *paths.RUN_LISTS):
+    for path in (paths.PARAMS, paths.RUNS, paths.OWN):
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -14,14 +14,13 @@ from fairat.models.resnet import ResNet
 from fairat.results.evidence import read_evidence
 from fairat.settings.architectures import ShippedResNet18, ZooModel
 from fairat.settings.evaluations import PgdEvaluation
-from fairat.study import load_study
+from fairat.study import Training, load_study
 from fairat.training.checkpoint import load_weights
 from fairat.training.record import RunRecord
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.adopt import main as adopt
 from stages.evaluate import main as evaluate
 from stages.train import describe, initial_model, main
 
@@ -50,18 +49,15 @@ SUITE = {
 
 def write_study(methods: dict[str, dict[str, Any]], published: dict[str, Any] | None = None, **suite: Any) -> None:
     """A suite `tiny`, its methods with a run each, and the published network `net`."""
-    yaml, lines = YAML(typ="safe"), {"trainings": {}, "finetunes": {}, "adoptions": {}}
+    yaml, runs = YAML(typ="safe"), {}
     for name, method in {"net": {}, **methods}.items():
         start = method.get("starts_from")
-        section = "adoptions" if name == "net" else "finetunes" if start else "trainings"
-        line = {"suite": "tiny", "method": name, "seed": 0, **({"start": start} if start else {})}
-        lines[section][f"tiny-{name}-s0"] = line
+        runs[f"tiny/{name}/s0"] = {"suite": "tiny", "start": f"runs/tiny/{start}/s0" if start else "data/tiny"}
     zoo = {"net": {"label": "Net", "architecture": published or {"kind": "shipped_resnet18"}}}
     yaml.dump({"methods": methods, "zoo": zoo, "suites": {"tiny": SUITE | suite}}, Path("params.yaml"))
-    runs = {key: line for section in lines.values() for key, line in section.items()}
-    yaml.dump({"active": {"tiny": None}, **lines, "runs": runs}, Path("runs.yaml"))
-    for kind, name in (("adopt", "net"), *(("train", name) for name in methods)):
-        path = paths.FINGERPRINTS / kind / "tiny" / name
+    yaml.dump({"runs": runs}, Path("runs.yaml"))
+    for key in runs:
+        path = paths.FINGERPRINTS / "train" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("code")
 
@@ -90,7 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty project on a CPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
-    Path("own.yaml").write_text("active: {}\n")
+    Path("own.yaml").write_text("# nothing\n")
     path = paths.FINGERPRINTS / "pgd" / "tiny"
     path.parent.mkdir(parents=True)
     path.write_text("code")
@@ -113,6 +109,12 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "load_start", load_start)
 
 
+def training(method: str) -> Training:
+    run = load_study().run("tiny", method, 0)
+    assert isinstance(run, Training)
+    return run
+
+
 def weights_of(method: str) -> dict[str, Tensor]:
     return load_file(paths.weights(paths.run("tiny", method, 0), "last"))
 
@@ -121,8 +123,8 @@ def weights_of(method: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_the_published_network_that_it_starts_from(name: str) -> None:
     write_study({name: starting(METHODS[name])})
-    adopt("tiny", "net", 0)
-    main("tiny", name, 0)
+    main("tiny/net/s0")
+    main(f"tiny/{name}/s0")
     record, before, after = RunRecord.load(paths.run("tiny", name, 0)), weights_of("net"), weights_of(name)
     assert record.architecture == ShippedResNet18()
     assert record.statistics is None
@@ -134,7 +136,7 @@ def test_every_method_trains_the_published_network_that_it_starts_from(name: str
 @pytest.mark.usefixtures("narrow")
 def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_its_own() -> None:
     write_study({"frl": starting(FRL)})
-    settings = load_study().training("tiny", "frl", 0).settings
+    settings = training("frl").settings
     assert settings["architecture"] == {"kind": "shipped_resnet18"}
     assert settings["start"] == "net"
     assert not settings.keys() & {"normalise", "statistics"}
@@ -143,7 +145,7 @@ def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_i
 @pytest.mark.usefixtures("narrow")
 def test_a_training_from_random_weights_keeps_the_network_of_the_suite() -> None:
     write_study({"at": AT})
-    record = describe(load_study().training("tiny", "at", 0), CPU)
+    record = describe(training("at"), CPU)
     assert record.architecture == load_study().suites["tiny"].architecture
     assert record.statistics == {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
     assert record.settings["statistics"] == {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
@@ -153,8 +155,8 @@ def test_a_training_from_random_weights_keeps_the_network_of_the_suite() -> None
 @pytest.mark.usefixtures("narrow")
 def test_training_begins_with_the_published_weights_all_of_them_free_to_move() -> None:
     write_study({"at": starting(AT)})
-    adopt("tiny", "net", 0)
-    run = load_study().training("tiny", "at", 0)
+    main("tiny/net/s0")
+    run = training("at")
     model = initial_model(describe(run, CPU), run, CPU)
     assert all(torch.equal(value, weights_of("net")[name]) for name, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -166,9 +168,9 @@ def test_training_begins_with_the_published_weights_all_of_them_free_to_move() -
 @pytest.mark.usefixtures("narrow")
 def test_a_fine_tuning_starts_from_a_fine_tuned_published_network() -> None:
     write_study({"at": starting(AT), "frl": starting(FRL, "at")})
-    adopt("tiny", "net", 0)
-    main("tiny", "at", 0)
-    main("tiny", "frl", 0)
+    main("tiny/net/s0")
+    main("tiny/at/s0")
+    main("tiny/frl/s0")
     record = RunRecord.load(paths.run("tiny", "frl", 0))
     assert record.architecture == ShippedResNet18()
     assert record.settings["architecture"] == {"kind": "shipped_resnet18"}
@@ -177,8 +179,8 @@ def test_a_fine_tuning_starts_from_a_fine_tuned_published_network() -> None:
 
 def test_a_fine_tuning_of_a_trained_run_keeps_the_suite_s_network_and_normalization() -> None:
     write_study({"at": AT, "frl": starting(FRL, "at")})
-    main("tiny", "at", 0)
-    main("tiny", "frl", 0)
+    main("tiny/at/s0")
+    main("tiny/frl/s0")
     before, after = (RunRecord.load(paths.run("tiny", name, 0)) for name in ("at", "frl"))
     assert after.architecture == before.architecture == load_study().suites["tiny"].architecture
     assert after.statistics == before.statistics == {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
@@ -188,9 +190,9 @@ def test_a_fine_tuning_of_a_trained_run_keeps_the_suite_s_network_and_normalizat
 def test_the_shipped_network_is_fine_tuned_and_evaluated_as_what_it_became() -> None:
     write_images(size=16)
     write_study({"fair_tat": starting(FAIR_TAT)})
-    adopt("tiny", "net", 0)
-    main("tiny", "fair_tat", 0)
-    evaluate("pgd", "tiny", "fair_tat", 0)
+    main("tiny/net/s0")
+    main("tiny/fair_tat/s0")
+    evaluate("pgd", "tiny/fair_tat/s0")
     rows, _ = read_evidence(paths.evidence("tiny", 0, "pgd", "fair_tat"))
     network = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None, pretrained=False)
     load_weights(paths.weights(paths.run("tiny", "fair_tat", 0), "last"), network)
@@ -208,9 +210,9 @@ def test_a_model_of_robustbench_is_fine_tuned_without_its_file() -> None:
     network = build_model(model, num_classes=10, channels=3, mean=None, std=None, pretrained=False)
     torch.save(network.get_submodule("network").state_dict(), file)
     write_study({"frl": starting(FRL)}, {"kind": "zoo", "name": "Wong2020Fast", "path": str(file)})
-    adopt("tiny", "net", 0)
+    main("tiny/net/s0")
     file.unlink()
-    run = load_study().training("tiny", "frl", 0)
+    run = training("frl")
     record = describe(run, CPU)
     assert record.architecture == model
     state = initial_model(record, run, CPU).state_dict()
@@ -220,12 +222,12 @@ def test_a_model_of_robustbench_is_fine_tuned_without_its_file() -> None:
 @pytest.mark.usefixtures("narrow")
 def test_a_start_that_is_not_there_yet_says_how_to_make_it() -> None:
     write_study({"at": starting(AT), "frl": starting(FRL, "at")})
-    for method, start, stage in (("at", "net", "adopt"), ("frl", "at", "finetune")):
+    for method, start in (("at", "net"), ("frl", "at")):
         with pytest.raises(UserError) as caught:
-            main("tiny", method, 0)
+            main(f"tiny/{method}/s0")
         assert str(caught.value) == (
-            f"tiny-{method}-s0 starts from tiny-{start}-s0, but runs/tiny/s0/{start} holds no finished run. "
-            f"Make it with `dvc repro {stage}@tiny-{start}-s0`."
+            f"tiny/{method}/s0 starts from tiny/{start}/s0, but runs/tiny/{start}/s0 holds no finished run. "
+            f"Make it with `dvc repro train@tiny/{start}/s0`."
         )
 
 
@@ -233,24 +235,24 @@ def test_a_start_that_is_not_there_yet_says_how_to_make_it() -> None:
 @pytest.mark.parametrize(("classes", "size", "now"), [(7, 8, "7 classes of 3x8x8"), (10, 9, "10 classes of 3x9x9")])
 def test_a_start_for_other_classes_or_images_is_refused_with_both_numbers(classes: int, size: int, now: str) -> None:
     write_study({"at": starting(AT)})
-    adopt("tiny", "net", 0)
+    main("tiny/net/s0")
     write_images(classes, size)
     with pytest.raises(UserError) as caught:
-        main("tiny", "at", 0)
+        main("tiny/at/s0")
     assert str(caught.value) == (
-        f"tiny-at-s0 starts from tiny-net-s0, a network for 10 classes of 3x8x8 images, but tiny has {now} images. "
-        "Make the start anew with `dvc repro adopt@tiny-net-s0`, or choose another one."
+        f"tiny/at/s0 starts from tiny/net/s0, a network for 10 classes of 3x8x8 images, but tiny has {now} images. "
+        "Make the start anew with `dvc repro train@tiny/net/s0`, or choose another one."
     )
 
 
 @pytest.mark.usefixtures("narrow")
 def test_a_start_with_another_network_than_params_yaml_names_now_is_refused() -> None:
     write_study({"at": starting(AT)})
-    adopt("tiny", "net", 0)
+    main("tiny/net/s0")
     write_study({"at": starting(AT)}, {"kind": "zoo", "name": "Wong2020Fast", "path": "wong.pt"})
     with pytest.raises(UserError) as caught:
-        main("tiny", "at", 0)
+        main("tiny/at/s0")
     assert str(caught.value) == (
-        "tiny-at-s0 starts from tiny-net-s0, which holds the network {kind: shipped_resnet18}, but params.yaml names "
-        "{kind: zoo, name: Wong2020Fast, dataset: cifar10} now. Make the start anew with `dvc repro adopt@tiny-net-s0`."
+        "tiny/at/s0 starts from tiny/net/s0, which holds the network {kind: shipped_resnet18}, but params.yaml names "
+        "{kind: zoo, name: Wong2020Fast, dataset: cifar10} now. Make the start anew with `dvc repro train@tiny/net/s0`."
     )

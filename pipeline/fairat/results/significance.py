@@ -204,7 +204,7 @@ def _read(files: Sequence[Path], wanted: set[str]) -> _Evidence:
     """Outcomes by method, block and seed. Clean ones come from the evidence with the most images, the first of several."""
     found: _Evidence = {}
     for path in files:
-        if path.stem not in wanted:
+        if path.parent.name not in wanted:
             continue
         frame, origin = read_evidence(path)
         of_method = found.setdefault(origin.method, {})

@@ -38,8 +38,8 @@ def described(
     )
 
 
-def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) -> RunRecord:
-    """Loads the published weights and writes a run's directory, whole; returns its final record.
+def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) -> None:
+    """Loads the published weights and writes a run's directory, whole.
 
     Args:
         directory: of the run.
@@ -56,6 +56,4 @@ def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) ->
         weights = dict.fromkeys(WEIGHT_SETS, ABSENT) | {"last": WeightsRecord(present=True, sha256=sha256)}
         # No epochs, but where every run has its history, so that trackers need not ask.
         (beside / "history.csv").write_text("epoch\n")
-        final = record.model_copy(update={"weights": weights})
-        final.save(beside)
-    return final
+        record.model_copy(update={"weights": weights}).save(beside)
