@@ -80,7 +80,7 @@ def page(suite: str) -> str:
     uri = tracking_uri()
     server = uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
     with _opened(suite) as (_, experiment):
-        return without_password(f"{server}/#/experiments/{experiment}/runs")
+        return without_password(f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning")
 
 
 def tracking_uri() -> str:
@@ -196,9 +196,10 @@ def _log(
 
     Tags say how far that is: `epochs` were logged, and `weights_sha256` is empty until they are all.
     """
+    settings = hashlib.sha256(json.dumps(training["settings"], sort_keys=True).encode()).hexdigest()[:16]
+    known = {"method": training["method"], "seed": str(training["seed"]), "settings": settings}
     for weights, described in training["weights"].items():
-        settings = hashlib.sha256(json.dumps(training["settings"], sort_keys=True).encode()).hexdigest()[:16]
-        identity = {"method": training["method"], "seed": training["seed"], "weights": weights, "settings": settings}
+        identity = known | {"weights": weights}
         query = " and ".join(f"tags.{name} = '{value}'" for name, value in identity.items())
         run, ours = None, {(training["fingerprint"], sha256) for sha256 in ("", described["sha256"])}
         for found in client.search_runs([experiment], query):
@@ -212,7 +213,7 @@ def _log(
             run = run or client.create_run(
                 experiment,
                 start_time=training["started"],
-                tags={**identity, **{name: training[name] for name in TAGS}, "weights_sha256": ""},
+                tags={**identity, **{name: str(training[name]) for name in TAGS}, "weights_sha256": ""},
                 run_name=f"{training['method']}-s{training['seed']} ({weights})",
             )
             changed = _complete(client, run, training, described["sha256"])
