@@ -4,24 +4,28 @@ import json
 from typing import Annotated
 
 import typer
-from fairat import paths
+from fairat import paths, tracking
 from fairat.console import console, run_stage
 from fairat.files import whole_file
 from fairat.results.aggregation import aggregate, headline, write_table
+from fairat.results.evidence import read_origin
 from fairat.study import load_study
-from fairat.tracking import ORIGINS, log_suite, origins
 
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
     """Aggregates one suite."""
     files = load_study().evidence_of(suite)
     table = aggregate(files)
-    table.attrs[ORIGINS] = origins(files)
+    table.attrs[tracking.ORIGINS] = [
+        read_origin(path).model_dump(include={"method", "seed", "evaluation", "commit", "weights_sha256"})
+        for path in files
+    ]
     write_table(paths.metrics(suite), table)
     with whole_file(paths.headline(suite)) as beside:
         beside.write_text(json.dumps(headline(table), indent=2) + "\n")
     console.print(f"{suite}: {len(table):,} numbers from {table['method'].nunique()} methods in {paths.metrics(suite)}")
-    log_suite(suite, table)
+    with tracking.warning_only():
+        tracking.log_suite(suite, table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 import typer
-from fairat import paths, provenance, seeds
+from fairat import paths, provenance, seeds, tracking
 from fairat.console import console, progress, run_stage
 from fairat.data.canonical import Manifest, load_split
 from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
@@ -18,7 +18,6 @@ from fairat.fingerprint import recorded
 from fairat.settings.averaging import WEIGHT_SETS
 from fairat.settings.suite import Suite
 from fairat.study import Adoption, Run, Training, load_study
-from fairat.tracking import LiveTracker
 from fairat.training import adoption
 from fairat.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from fairat.training.guard import PatienceGuard
@@ -61,10 +60,10 @@ def train_run(run: Training) -> None:
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
     for caution in run.method.cautions(run.recipe.epochs):
         console.print(f"{run.key}: {caution}", markup=False)
-    with LiveTracker(record.model_dump(mode="json")) as live:
-        run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
-        save(record, state, run.directory)
-        live.finish(run.directory)
+    live = tracking.Live(record.model_dump(mode="json"))
+    run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
+    save(record, state, run.directory)
+    live.finish(run.directory)
     shutil.rmtree(resume, ignore_errors=True)
 
 
@@ -171,7 +170,7 @@ def run_epochs(
     training: LabelledImages,
     validation: LabelledImages,
     save_state: Callable[[], None],
-    live: LiveTracker,
+    live: tracking.Live,
 ) -> None:
     """Runs the epochs that are left, with progress and curves, saving the resumable state now and then."""
     epochs_left = run.recipe.epochs - state.history.epoch

@@ -106,7 +106,9 @@ def test_images_that_are_not_known_before_they_are_prepared_leave_the_cost_unkno
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_published_network_costs_nothing_to_adopt() -> None:
-    assert Clock(STUDY.suites["cifar10"], "cifar10", CPU).cost("train", STUDY.resolved["cifar10/rice2020/s0"]).seconds == 0
+    assert (
+        Clock(STUDY.suites["cifar10"], "cifar10", CPU).cost("train", STUDY.resolved["cifar10/rice2020/s0"]).seconds == 0
+    )
 
 
 def test_nothing_left_and_nothing_that_trains_is_said() -> None:
