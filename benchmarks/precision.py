@@ -24,7 +24,7 @@ from fairat.evaluation.protocol import EvaluationSet, evaluate_model
 from fairat.results import metrics
 from fairat.results.evidence import values_of
 from fairat.settings.recipe import Precision
-from fairat.study import RunLine, Study, Training, load_study
+from fairat.study import Study, Training, load_study, run_key
 from fairat.training.loop import LabelledImages, TrainingState, train
 from scipy.stats import t
 
@@ -36,7 +36,7 @@ MEASURES = ("clean", "clean worst class", "PGD-20", "PGD-20 worst class")
 
 def training_of(study: Study, suite: str, method: str, seed: int) -> Training:
     """A run that need not be in runs.yaml."""
-    return Training(RunLine(suite=suite, method=method, seed=seed), study.suites[suite], study.methods[method])
+    return Training(run_key(suite, method, seed), study.suites[suite], study.methods[method])
 
 
 def accuracies(run: Training, precision: Precision, epochs: int | None, per_class: int | None) -> list[float]:

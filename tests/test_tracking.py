@@ -194,13 +194,15 @@ def test_processes_that_find_no_store_make_one_together(tmp_path, monkeypatch):
         assert len(set(pool.map(tracking.page, ["demo"] * 3))) == 1
 
 
-def test_the_aggregate_stage_logs_its_table_also_of_a_published_network_without_epochs(suite):
+def test_the_aggregate_stage_logs_its_table_also_of_a_published_network_without_epochs(suite, monkeypatch):
     trained(record(suite), "epoch\n")
     fields = {"suite": suite, "method": "at", "seed": 0, "evaluation": "pgd", "class_names": ("cat", "dog")}
     fields |= {"settings": {}, "weights_sha256": {"last": "last-1"}, "data_sha256": "d", "fingerprint": "f"}
     origin = Origin.model_validate(fields | {"commit": "e7a1", "versions": {}, "device": "cpu", "seconds": 1.0})
     rows = attack_rows("last", "pgd10", [0, 1], [0, 1], [0, 1], [0, 0])
-    write_evidence(paths.evidence(suite, 0, "pgd", "at"), rows, origin)
+    path = paths.evidence(suite, 0, "pgd", "at")
+    write_evidence(path, rows, origin)
+    monkeypatch.setattr(aggregate, "load_study", lambda: SimpleNamespace(evidence_of=lambda name: [path]))
     aggregate.main(suite)
     logged = everything(suite)
     metrics, table = shown(suite)[1].data.metrics, read_table(paths.metrics(suite))

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fairat import paths
-from fairat.fingerprint import digest, fingerprint
+from fairat.fingerprint import fingerprint
 from fairat.methods.catalogue import CATALOGUE, module_of
 from fairat.papers.figure_rows import SHOWN_SUITES
 from fairat.settings.architectures import Architecture
@@ -19,12 +18,6 @@ def contents() -> Iterator[tuple[Path, str]]:
     """Path below fingerprints/ and text of every fingerprint."""
     for name, modules, settings in _stages():
         yield name, json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n"
-
-
-@cache
-def digests() -> dict[Path, str]:
-    """What runs and evidence remember of each fingerprint, for the code and numbers of now."""
-    return {name: digest(text.encode()) for name, text in contents()}
 
 
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:

@@ -319,7 +319,7 @@ def test_the_stage_works_without_runs_and_with_some(project, capsys):
     assert set(ours["ours"]) == {75.0, 50.0}
     assert set(ours["run"]) == {f"cifar10/at/{weights}" for weights in ("last", "ema", "fawa")}
     assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
-    assert "evaluations are missing, 0 are stale." in capsys.readouterr().out
+    assert "evaluations missing, 0 stale." in capsys.readouterr().out
 
 
 def test_the_stage_shows_no_stale_number(project, capsys):
@@ -327,7 +327,7 @@ def test_the_stage_shows_no_stale_number(project, capsys):
     evaluate(method="at", sha256="other")
     report.main()
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in paths.REPRODUCTION.read_text()
-    assert "evaluations are missing, 1 are stale." in capsys.readouterr().out
+    assert "evaluations missing, 1 stale." in capsys.readouterr().out
 
 
 def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(project):

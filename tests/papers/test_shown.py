@@ -110,7 +110,7 @@ def test_what_is_missing_and_what_is_stale_is_counted() -> None:
     train()
     evaluate(sha256="other")
     note = look([WANTED, Wanted("cifar10", "at", 0, "pgd")], load_study()).note()
-    assert note == "Not complete: 1 of 2 evaluations are missing, 1 are stale."
+    assert note == "Not complete: 1 of 2 evaluations missing, 1 stale."
 
 
 def test_each_file_is_wanted_once():
@@ -130,10 +130,10 @@ def test_a_partial_table_shows_what_there_is_and_says_what_is_missing(capsys: py
     assert "| AT      " in text
     assert "left out as stale: the run has other last weights now" in text
     assert "the gate never opened" in text
-    assert "Not complete: 20 of 22 evaluations are missing, 1 are stale." in text
+    assert "Not complete: 20 of 22 evaluations missing, 1 stale." in text
     assert paths.paper_table("table1", ".tex").exists()
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 are stale. `fairat plan table1` says what making it would cost." in said
+    assert "1 stale. `fairat plan table1` says what making it would cost." in said
 
 
 def test_a_complete_table_says_nothing_of_missing_runs():

@@ -70,7 +70,7 @@ class Shown:
             return ""
         total = len(self.used) + len(self.left_out)
         stale = sum(reason != NOT_EVALUATED for reason in self.left_out.values())
-        return f"Not complete: {len(self.left_out) - stale} of {total} evaluations are missing, {stale} are stale."
+        return f"Not complete: {len(self.left_out) - stale} of {total} evaluations missing, {stale} stale."
 
 
 def wanted_by(needs: Iterable[Need]) -> list[Wanted]:
