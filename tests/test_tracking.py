@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 from itertools import count
+from types import SimpleNamespace
 
 import mlflow
 import pandas as pd
