@@ -13,18 +13,8 @@ from fairat.study import load_study
 
 def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -> None:
     """Writes data/SUITE: its training, validation and test images, and a manifest."""
-    data = load_study().suite(suite).data
-    began = time.perf_counter()
-    manifest = prepare(
-        suite,
-        data.source,
-        data.validation_fraction,
-        paths.dataset(suite),
-        paths.ARCHIVES,
-        without_classes=data.without_classes,
-        train_per_class=data.images_per_class.train,
-        test_per_class=data.images_per_class.test,
-    )
+    data, began = load_study().suite(suite).data, time.perf_counter()
+    manifest = prepare(suite, data, paths.dataset(suite), paths.ARCHIVES)
     console.print(f"{suite}: {described(manifest)}; {time.perf_counter() - began:.1f} s", soft_wrap=True, markup=False)
 
 

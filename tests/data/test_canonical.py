@@ -1,4 +1,4 @@
-"""The canonical form: what is read is what was written, and damage is told with the command that repairs it."""
+"""The canonical form: what is read is what was written, and damage is told with the stage that repairs it."""
 
 import json
 from dataclasses import replace
@@ -91,9 +91,9 @@ def test_a_channel_of_one_value_has_no_deviation() -> None:
     assert channel_statistics(torch.full((3, 1, 2, 2), 51, dtype=torch.uint8)) == ((0.2,), (0.0,))
 
 
-def test_a_split_that_is_not_there_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_a_split_that_is_not_there_is_told_with_the_stage_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"There is no .*toy/train\.safetensors\. Make the data with `dvc repro prepare@toy`"
+        UserError, match=r"There is no .*toy/train\.safetensors\. Run the stage prepare of toy to make the data"
     ):
         load_split(tmp_path / "toy" / "train.safetensors")
 
@@ -105,7 +105,7 @@ def test_a_split_cut_anywhere_is_told(tmp_path: Path) -> None:
     for length in range(0, len(whole), 13):
         path.write_bytes(whole[:length])
         with pytest.raises(
-            UserError, match=r"is damaged \(.*\)\. Delete .*toy\. Make the data with `dvc repro prepare@toy`"
+            UserError, match=r"is damaged \(.*\)\. Delete .*toy\. Run the stage prepare of toy to make the data"
         ):
             load_split(path)
 
@@ -114,10 +114,10 @@ def test_a_split_cut_anywhere_is_told(tmp_path: Path) -> None:
     ("tensors", "words"),
     [
         ({"images": IMAGES.float(), "labels": SPLIT.labels}, r"images are torch\.float32 of shape \(5, 3, 2, 4\), but must"),
-        ({"images": IMAGES[0], "labels": SPLIT.labels}, r"must be uint8 \(N, C, H, W\)\. Make the data"),
+        ({"images": IMAGES[0], "labels": SPLIT.labels}, r"must be uint8 \(N, C, H, W\)\. Run the stage"),
         ({"images": IMAGES, "labels": SPLIT.labels[:4]}, r"labels are torch\.int64 of shape \(4,\), but must be int64 \(5,\)"),
-        ({"images": IMAGES[:0], "labels": SPLIT.labels[:0]}, r"there are no images\. Make"),
-        ({"images": IMAGES, "labels": SPLIT.labels + 1}, r"labels range over \[1, 3\], but there are 3 classes\. Make"),
+        ({"images": IMAGES[:0], "labels": SPLIT.labels[:0]}, r"there are no images\. Run"),
+        ({"images": IMAGES, "labels": SPLIT.labels + 1}, r"labels range over \[1, 3\], but there are 3 classes\. Run"),
         ({"images": IMAGES}, r"is damaged \(.*labels.*\)"),
     ],
     ids=["floats", "one image", "a label too few", "empty", "a fourth class", "no labels"],
@@ -161,9 +161,9 @@ def test_a_corruption_that_is_not_there_is_answered_with_those_that_are(corrupte
         load_corruption(corrupted, "mist")
 
 
-def test_a_corrupted_test_set_that_is_not_there_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_a_corrupted_test_set_that_is_not_there_is_told_with_the_stage_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"There is no .*manifest\.json\. Make the corrupted test set with `dvc repro corrupt@toy`"
+        UserError, match=r"There is no .*manifest\.json\. Run the stage corrupt of toy to make the corrupted"
     ):
         load_corruption(tmp_path / "toy-corrupted", "fog")
 
@@ -172,7 +172,7 @@ def test_a_corrupted_test_set_that_is_not_there_is_told_with_the_command_that_ma
 def test_labels_that_are_not_five_equal_blocks_are_refused(labels: list[int], corrupted: Path) -> None:
     save_file({"images": IMAGES[: len(labels)], "labels": torch.tensor(labels)}, corrupted / "fog.safetensors")
     with pytest.raises(
-        UserError, match=r"labels are not the test set's labels five times, once for each severity\. Make the"
+        UserError, match=r"labels are not the test set's labels five times, once for each severity\. Run the"
     ):
         load_corruption(corrupted, "fog")
 
@@ -189,11 +189,11 @@ def test_the_digest_depends_on_the_content_and_not_on_where_it_came_from() -> No
 
 
 @pytest.mark.parametrize("content", [b"{", b"{}", b"\xff", b'{"dataset": 1, "more": 2}'])
-def test_an_unreadable_manifest_is_told_with_the_command_that_makes_it_anew(content: bytes, tmp_path: Path) -> None:
+def test_an_unreadable_manifest_is_told_with_the_stage_that_makes_it_anew(content: bytes, tmp_path: Path) -> None:
     directory = tmp_path / "toy"
     directory.mkdir()
     (directory / "manifest.json").write_bytes(content)
     with pytest.raises(
-        UserError, match=r"is not a manifest this version can read \(.*\)\. Delete .*toy\. Make the data with"
+        UserError, match=r"is not a manifest this version can read \(.*\)\. Delete .*toy\. Run the stage prepare of toy"
     ):
         Manifest.load(directory)

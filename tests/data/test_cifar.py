@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fairat.data.canonical import Split
-from fairat.data.cifar import read_cifar10, read_cifar100
+from fairat.data.cifar import read_cifar
 from fairat.errors import UserError
 
 from tests.data.official import CIFAR10_NAMES, cifar10_files, cifar100_files, pack_pickles, python_two_pickle
@@ -35,7 +35,7 @@ def test_cifar10_is_its_batches_in_their_order(tmp_path: Path) -> None:
     files = cifar10_files()
     # Training batches are numbered; where they stand in the archive does not matter.
     path = pack_pickles(tmp_path / "a.tar.gz", {**dict(reversed(files.items())), "readme.html": b"<html>"})
-    train, test = read_cifar10(path)
+    train, test = read_cifar(path, "cifar10")
     assert train.class_names == test.class_names == CIFAR10_NAMES
     assert_holds(train, [files[f"data_batch_{number}"] for number in range(1, 6)], "labels")
     assert_holds(test, [files["test_batch"]], "labels")
@@ -45,14 +45,14 @@ def test_the_first_third_of_a_row_is_the_red_channel(tmp_path: Path) -> None:
     files = cifar10_files()
     files["test_batch"]["data"][0] = np.repeat([10, 20, 30], 1024)
     files["test_batch"]["data"][1] = np.tile(np.repeat(np.arange(32), 32), 3)
-    _, test = read_cifar10(pack_pickles(tmp_path / "a.tar.gz", files))
+    _, test = read_cifar(pack_pickles(tmp_path / "a.tar.gz", files), "cifar10")
     assert [channel.unique().tolist() for channel in test.images[0]] == [[10], [20], [30]]
     assert test.images[1, 0, :, 0].tolist() == list(range(32))
 
 
 def test_cifar100_has_its_fine_classes(tmp_path: Path) -> None:
     files = cifar100_files()
-    train, test = read_cifar100(pack_pickles(tmp_path / "a.tar.gz", files, "cifar-100-python"))
+    train, test = read_cifar(pack_pickles(tmp_path / "a.tar.gz", files, "cifar-100-python"), "cifar100")
     assert train.class_names == test.class_names == tuple(f"fine {number}" for number in range(100))
     assert_holds(train, [files["train"]], "fine_labels")
     assert_holds(test, [files["test"]], "fine_labels")
@@ -74,7 +74,7 @@ def test_code_in_an_archive_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"test_batch was not opened: it asks for \w+\.\w+, which no image needs\. Fetch"
     ):
-        read_cifar10(pack_pickles(tmp_path / "a.tar.gz", evil))
+        read_cifar(pack_pickles(tmp_path / "a.tar.gz", evil), "cifar10")
     assert not made.exists()
     pickle.loads(evil["test_batch"])
     assert made.exists()  # the same bytes do run elsewhere
@@ -84,7 +84,7 @@ def test_code_in_an_archive_is_not_run(tmp_path: Path) -> None:
 def test_only_arrays_can_be_asked_for(function: Callable[..., object], tmp_path: Path) -> None:
     evil = cifar10_files() | {"test_batch": pickle.dumps(Evil(function, "1"), protocol=2)}
     with pytest.raises(UserError, match="which no image needs"):
-        read_cifar10(pack_pickles(tmp_path / "a.tar.gz", evil))
+        read_cifar(pack_pickles(tmp_path / "a.tar.gz", evil), "cifar10")
 
 
 def test_a_batch_cut_anywhere_is_an_error_of_the_archive(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_batch_cut_anywhere_is_an_error_of_the_archive(tmp_path: Path) -> None
     for length in range(1, len(content), 7):
         path = pack_pickles(tmp_path / "a.tar.gz", files | {"batches.meta": content[:length]})
         with pytest.raises(UserError, match=r"batches\.meta was not opened: .*\. Fetch the official archive again"):
-            read_cifar10(path)
+            read_cifar(path, "cifar10")
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_what_an_archive_lacks_is_told(edit: Callable[[dict[str, Any]], object],
     files = cifar10_files()
     edit(files)
     with pytest.raises(UserError, match=f"{READ}: .*{words}"):
-        read_cifar10(pack_pickles(tmp_path / "a.tar.gz", files))
+        read_cifar(pack_pickles(tmp_path / "a.tar.gz", files), "cifar10")
 
 
 def test_the_archive_of_the_other_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{READ}: batches.meta, data_batch_1"):
-        read_cifar10(pack_pickles(tmp_path / "a.tar.gz", cifar100_files()))
+        read_cifar(pack_pickles(tmp_path / "a.tar.gz", cifar100_files()), "cifar10")
     with pytest.raises(UserError, match=f"{READ}: meta, test, train"):
-        read_cifar100(pack_pickles(tmp_path / "b.tar.gz", cifar10_files()))
+        read_cifar(pack_pickles(tmp_path / "b.tar.gz", cifar10_files()), "cifar100")

@@ -13,7 +13,7 @@ from fairat.data import canonical
 from fairat.data.canonical import Manifest, Split, load_split
 from fairat.data.prepare import prepare
 from fairat.errors import UserError
-from fairat.settings.data import Cifar10, Cifar100, Digits, ImageFolder
+from fairat.settings.data import Cifar10, Cifar100, Data, Digits, ImageFolder
 from safetensors import SafetensorError
 
 from stages.prepare import main
@@ -33,7 +33,7 @@ def bytes_of(directory: Path) -> dict[str, bytes]:
 
 
 def test_digits_become_three_splits_and_their_manifest(tmp_path: Path) -> None:
-    manifest = prepare("demo", Digits(), 0.1, tmp_path / "out", tmp_path / "archives")
+    manifest = prepare("demo", Data(source=Digits(), validation_fraction=0.1), tmp_path / "out", tmp_path / "archives")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "manifest.json",
         *(f"{name}.safetensors" for name in SPLITS),
@@ -53,7 +53,7 @@ def test_digits_become_three_splits_and_their_manifest(tmp_path: Path) -> None:
 
 def test_the_same_source_gives_the_same_bytes_that_everybody_may_read(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        prepare("demo", Digits(), 0.1, tmp_path / name, tmp_path)
+        prepare("demo", Data(source=Digits(), validation_fraction=0.1), tmp_path / name, tmp_path)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "other")
     (tmp_path / "plain").touch()
     usual = stat.S_IMODE((tmp_path / "plain").stat().st_mode)
@@ -66,7 +66,9 @@ def test_cifar10_comes_over_the_network_once(tmp_path: Path) -> None:
     md5 = hashlib.md5(content).hexdigest()
     with serving(ArchiveServer(content, cuts=[])) as server:
         source = Cifar10(url=server.url, md5=md5)
-        manifest = prepare("cifar10", source, 0.1, tmp_path / "out", tmp_path / "archives")
+        manifest = prepare(
+            "cifar10", Data(source=source, validation_fraction=0.1), tmp_path / "out", tmp_path / "archives"
+        )
     assert manifest.archives[0].md5 == md5
     assert {name: len(split) for name, split in loaded(tmp_path / "out").items()} == {
         "train": 180,
@@ -74,26 +76,31 @@ def test_cifar10_comes_over_the_network_once(tmp_path: Path) -> None:
         "test": 40,
     }
     # The server is gone; what it gave is still there.
-    assert prepare("cifar10", source, 0.1, tmp_path / "again", tmp_path / "archives") == manifest
+    assert (
+        prepare("cifar10", Data(source=source, validation_fraction=0.1), tmp_path / "again", tmp_path / "archives")
+        == manifest
+    )
     assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "out")
 
 
 def test_an_archive_of_the_user_s_gives_what_the_download_gives(tmp_path: Path) -> None:
     path = pack_pickles(tmp_path / "mine.tar.gz", cifar100_files(), "cifar-100-python")
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    manifest = prepare("cifar100", Cifar100(archive=path, md5=md5), 0.5, tmp_path / "out", tmp_path)
+    manifest = prepare(
+        "cifar100", Data(source=Cifar100(archive=path, md5=md5), validation_fraction=0.5), tmp_path / "out", tmp_path
+    )
     assert set(manifest.counts["validation"].values()) == {1}
     assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
 
 
 def test_a_source_that_fails_leaves_the_data_that_was_there(tmp_path: Path) -> None:
-    prepare("toy", Digits(), 0.1, tmp_path / "out", tmp_path)
+    prepare("toy", Data(source=Digits(), validation_fraction=0.1), tmp_path / "out", tmp_path)
     before = bytes_of(tmp_path / "out")
     broken = tmp_path / "broken.tar.gz"
     broken.write_bytes(pack_pickles(tmp_path / "a.tar.gz", cifar10_files()).read_bytes()[:-1000])
     source = Cifar10(archive=broken, md5=hashlib.md5(broken.read_bytes()).hexdigest())
     with pytest.raises(UserError, match=r"broken\.tar\.gz is no .*, or is damaged or cut off"):
-        prepare("toy", source, 0.1, tmp_path / "out", tmp_path)
+        prepare("toy", Data(source=source, validation_fraction=0.1), tmp_path / "out", tmp_path)
     assert bytes_of(tmp_path / "out") == before
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "broken.tar.gz", "out"}
 
@@ -108,7 +115,7 @@ def test_a_disk_that_fills_up_at_the_last_split_leaves_nothing(tmp_path: Path, m
 
     monkeypatch.setattr(canonical, "save_file", full_at_the_last)
     with pytest.raises(UserError, match=r"No space is left to write .*Free some space"):
-        prepare("toy", Digits(), 0.1, tmp_path / "out", tmp_path)
+        prepare("toy", Data(source=Digits(), validation_fraction=0.1), tmp_path / "out", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,7 +123,7 @@ def test_moving_a_folder_of_images_changes_no_byte(tmp_path: Path) -> None:
     files = {name: encoded(image(seed)) for seed, name in enumerate((*NAMES, "train/dog/b.png"))}
     for name in ("here", "there"):
         source = ImageFolder(path=folder(tmp_path / name, files))
-        prepare("toy", source, 0.5, tmp_path / f"from {name}", tmp_path)
+        prepare("toy", Data(source=source, validation_fraction=0.5), tmp_path / f"from {name}", tmp_path)
     assert bytes_of(tmp_path / "from here") == bytes_of(tmp_path / "from there")
 
 

@@ -8,8 +8,10 @@ from fairat.data.canonical import Split
 from fairat.data.digits import read_digits
 from fairat.data.splits import first_of_each_class, rank_in_class, share_of_classes, split_validation
 from fairat.errors import UserError
+from fairat.settings.data import Data, Digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 
 def numbered(labels: torch.Tensor, classes: int) -> Split:
@@ -44,7 +46,7 @@ def test_a_share_is_not_one_less_where_a_float_falls_short(fraction: float, coun
 
 @pytest.mark.parametrize(("classes", "kept"), [(10, 4900), (100, 490)])
 def test_cifar_gives_its_first_fiftieth_to_validation(classes: int, kept: int) -> None:
-    """AF-31: 1,000 for validation; 49,000 for training, 383 batches of 128, the last of 104; no image in both."""
+    """1,000 for validation; 49,000 for training, 383 batches of 128, the last of 104; no image in both."""
     labels = (torch.arange(50_000) % classes)[torch.randperm(50_000, generator=torch.Generator().manual_seed(0))]
     train, validation = split_validation(numbered(labels, classes), 0.02)
     assert (len(train), len(validation)) == (49_000, 1_000)
@@ -89,12 +91,10 @@ def test_a_class_that_cannot_be_split_needs_images(labels: list[int], images: in
         split_validation(numbered(torch.tensor(labels), 2), 0.5)
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2])
-def test_a_fraction_outside_of_zero_and_one_is_refused(fraction: float) -> None:
-    with pytest.raises(
-        UserError, match=rf"fraction of {fraction:g} was given, but it must lie between 0 and 1, such as 0\.02"
-    ):
-        split_validation(numbered(torch.tensor([0, 1] * 10), 2), fraction)
+@pytest.mark.parametrize(("fraction", "words"), [(0, "greater than 0"), (-0.1, "greater than 0"), (1, "less than 1")])
+def test_a_fraction_outside_of_zero_and_one_is_refused(fraction: float, words: str) -> None:
+    with pytest.raises(ValidationError, match=rf"validation_fraction\n.*should be {words}"):
+        Data(source=Digits(), validation_fraction=fraction)
 
 
 def test_digits_are_the_package_s_own_in_file_order_with_the_last_fifth_for_testing() -> None:

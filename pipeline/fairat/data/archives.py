@@ -1,87 +1,54 @@
 """Files inside archives and directories, one after the other, without writing any of them to disk."""
 
-import bz2
-import gzip
-import hashlib
 import lzma
 import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, NoReturn, Self, cast
+from typing import NoReturn, Self
 
 from fairat.errors import UserError
-
-KINDS = ".tar, .tar.gz, .tar.bz2, .tar.xz or .zip"
+from fairat.progress import progress
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
 """What reading a damaged archive raises, or a .zip that is packed in an uncommon way."""
 
 
-class Member(NamedTuple):
-    """A file or directory of an archive.
-
-    Attributes:
-        path: relative to the archive's root.
-        content: of a file; None for a directory.
-        done: how much of the archive has been read so far, a fraction.
-    """
-
-    path: PurePosixPath
-    content: bytes | None
-    done: float
+_Parts = Iterator[tuple[str, bytes | None, float]]
+"""Name, content, and the fraction that has been read."""
 
 
-def members(path: Path) -> Iterator[Member]:
-    """Reads a directory or an archive (.tar, compressed or not, .zip) from front to back.
+def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
+    """Paths and contents in a directory or an archive (.tar, compressed or not, .zip), front to back; folders have none.
 
     Raises:
         UserError: there is no such file, it is no archive, it is damaged or cut off, or one of its members points outside;
             a file of a directory cannot be read.
     """
-    if path.is_dir():
-        try:
-            yield from _directory(path)
-        except OSError as error:
-            raise UserError(
-                f"{error.filename} cannot be read ({error.strerror}). Repair or remove it, then run the command again."
-            ) from error
-        return
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"There is no file or directory {path}. Correct the path, or put the images there.")
+    shown = 0.0
+    with progress(f"reading {path.name}", 100, unit="%") as advance:
+        for name, content, done in _directory(path) if path.is_dir() else _archive(path):
+            yield PurePosixPath(name), content
+            if done - shown > 0.01:
+                advance(100 * (done - shown), "")
+                shown = done
+
+
+def _directory(path: Path) -> _Parts:
     try:
-        with path.open("rb") as file:
-            is_zip = file.peek(2).startswith(b"PK")
-            yield from _zip(path, file) if is_zip else _tar(path, file)
-    except _DAMAGE as error:
+        found = sorted(os.walk(path, onerror=_raise, followlinks=True))
+        for number, (root, directories, files) in enumerate(found):
+            inside, done = Path(root).relative_to(path).as_posix(), number / len(found)
+            yield from ((f"{inside}/{name}", None, done) for name in directories)
+            yield from ((f"{inside}/{name}", Path(root, name).read_bytes(), done) for name in sorted(files))
+    except OSError as error:
         raise UserError(
-            f"{path} is no {KINDS}, or is damaged or cut off ({error}). "
-            f"Compare its size ({path.stat().st_size:,} bytes) with the original's and fetch or pack it again."
+            f"{error.filename} cannot be read ({error.strerror}). Repair or remove it, then run the command again."
         ) from error
-
-
-def hashes(path: Path) -> tuple[str, str]:
-    """SHA-256 and MD5 of a file, in one pass."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha256.update(block)
-            md5.update(block)
-    return sha256.hexdigest(), md5.hexdigest()
-
-
-def _directory(path: Path) -> Iterator[Member]:
-    walk = os.walk(path, onerror=_raise, followlinks=True)
-    found = sorted((Path(root), directories, files) for root, directories, files in walk)
-    for number, (root, directories, files) in enumerate(found):
-        inside = PurePosixPath(root.relative_to(path).as_posix())
-        done = number / len(found)
-        yield from (Member(inside / name, None, done) for name in sorted(directories))
-        for index, name in enumerate(sorted(files)):
-            yield Member(inside / name, (root / name).read_bytes(), done + index / len(files) / len(found))
 
 
 def _raise(error: OSError) -> NoReturn:
@@ -89,20 +56,36 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _zip(path: Path, file: BufferedReader) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as archive:
+def _archive(path: Path) -> _Parts:
+    try:
+        with path.open("rb") as file:
+            is_zip = file.peek(2).startswith(b"PK")
+        for name, content, done in _zip(path) if is_zip else _tar(path):
+            if name.startswith("/") or ".." in name.split("/"):
+                raise UserError(
+                    f"{path}: {name} points outside of the archive. Nothing was written; do not trust its origin."
+                )
+            yield name, content, done
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is no .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, or is damaged or cut off ({reason}). "
+            f"Compare its size ({path.stat().st_size:,} bytes) with the original's and fetch or pack it again."
+        ) from error
+
+
+def _zip(path: Path) -> _Parts:
+    with zipfile.ZipFile(path) as archive:
         found = archive.infolist()
         for number, info in enumerate(found):
             if info.flag_bits & 1:
                 raise UserError(f"{path} is encrypted ({info.filename}). Pack it again without a password.")
-            content = None if info.is_dir() else archive.read(info)
-            yield Member(_inside(path, info.filename), content, number / len(found))
+            yield info.filename, None if info.is_dir() else archive.read(info), number / len(found)
 
 
-def _tar(path: Path, file: BufferedReader) -> Iterator[Member]:
+def _tar(path: Path) -> _Parts:
     size = path.stat().st_size
-    stream = _unpacked(file)
-    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_StrictTarInfo) as archive:
+    with path.open("rb") as file, tarfile.open(fileobj=file, tarinfo=_StrictTarInfo) as archive:
         for info in archive:
             if info.issym() or info.islnk():
                 raise UserError(
@@ -110,21 +93,10 @@ def _tar(path: Path, file: BufferedReader) -> Iterator[Member]:
                 )
             contents = archive.extractfile(info)
             if contents or info.isdir():
-                yield Member(_inside(path, info.name), contents.read() if contents else None, file.tell() / size)
-    # The end is read as well: a compressed file carries its checksum there.
-    while stream.read(1 << 20):
-        pass
-
-
-def _unpacked(file: BufferedReader) -> IO[bytes]:
-    head = file.peek(6)
-    if head.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
-    if head.startswith(b"BZh"):
-        return cast(IO[bytes], bz2.BZ2File(file))
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return cast(IO[bytes], lzma.open(file))
-    return file
+                yield info.name, contents.read() if contents else None, file.tell() / size
+        # The end is read as well: a compressed file carries its checksum there.
+        while archive.fileobj and archive.fileobj.read(1 << 20):
+            pass
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -139,12 +111,3 @@ class _StrictTarInfo(tarfile.TarInfo):
             if buf == bytes(tarfile.BLOCKSIZE):
                 raise
             raise tarfile.ReadError(str(error)) from None
-
-
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise UserError(
-            f"{archive}: {name} points outside of the archive. Nothing was written; do not trust its origin."
-        )
-    return path

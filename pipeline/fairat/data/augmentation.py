@@ -10,11 +10,11 @@ from fairat.settings.recipe import Augmentation
 
 
 class AugmentedImages:
-    """A training set on its device, once; a batch is one gather, padding is a matter of indices (spec 1.5).
+    """A training set on its device, once; a batch is one gather, padding is a matter of indices.
 
     Args:
-        images: uint8, `count channel height width`, anywhere.
-        augmentation: padding, its mode, and whether images are flipped.
+        images: on any device.
+        augmentation: what a batch undergoes.
         device: where batches will be used; by default where the images are.
 
     Raises:
@@ -77,7 +77,7 @@ def _reflected(places: Int[Tensor, "batch size"], size: int) -> tuple[Tensor, Te
 def rotated(
     images: Float[Tensor, "batch channel height width"], degrees: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch channel height width"]:
-    """Each image, turned anticlockwise about its centre by its own angle; nearest pixels, black outside."""
+    """Each image, turned anticlockwise about its center by its own angle; nearest pixels, black outside."""
     _, _, height, width = images.shape
     angles = degrees.deg2rad()
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
@@ -93,7 +93,7 @@ def jittered(
     """Brightness, contrast and saturation times each image's own factors, clipped to [0, 1].
 
     Always in this order, where torchvision's ColorJitter draws the order of each image: the order would have to reach the
-    host in every batch. A grey image has no saturation to change.
+    host in every batch. A gray image has no saturation to change.
     """
     brightness, contrast, saturation = factors.view(3, -1, 1, 1, 1)
     images = (images * brightness).clamp(0, 1)
@@ -102,7 +102,7 @@ def jittered(
 
 
 def _luminance(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:
-    """Rec. 601 luminance, as PIL and torchvision have it; a grey image is its own."""
+    """Rec. 601 luminance, as PIL and torchvision have it; a gray image is its own."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)

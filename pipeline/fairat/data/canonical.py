@@ -25,7 +25,6 @@ from fairat.errors import UserError
 from fairat.files import whole_file
 from fairat.settings.base import Settings
 
-SPLITS = ("train", "validation", "test")
 SEVERITIES = (1, 2, 3, 4, 5)
 MANIFEST = "manifest.json"
 
@@ -45,7 +44,6 @@ class Split:
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.labels)
 
     @property
@@ -57,30 +55,22 @@ class Split:
     @property
     def sha256(self) -> str:
         """Hash of shape, pixels, labels and class names; independent of the file format."""
-        return _content_hash(self.images, self.labels, self.class_names)
+        digest = hashlib.sha256(json.dumps([list(self.images.shape), self.class_names]).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
-class CorruptedImages:
-    """The test set under one corruption: severities 1..5 in consecutive blocks of N images in test-set order.
+class CorruptedImages(Split):
+    """The test set under one corruption: severities 1..5 in consecutive blocks of N images in test-set order."""
 
-    Attributes:
-        images: values in 0..255; 5 N of them.
-        labels: the labels of the test set, five times.
-    """
-
-    images: UInt8[Tensor, "count channel height width"]
-    labels: Int64[Tensor, " count"]
+    class_names: tuple[str, ...] = ()
 
     @property
     def severities(self) -> Int64[Tensor, " count"]:
         """The severity of every image, 1..5."""
-        return torch.tensor(SEVERITIES).repeat_interleave(len(self.labels) // len(SEVERITIES))
-
-    @property
-    def sha256(self) -> str:
-        """Hash of shape, pixels and labels; independent of the file format."""
-        return _content_hash(self.images, self.labels, ())
+        return torch.tensor(SEVERITIES).repeat_interleave(len(self) // len(SEVERITIES))
 
 
 class ArchiveRecord(Settings):
@@ -115,23 +105,19 @@ class _ManifestFile(Settings):
 
     def save(self, directory: Path) -> None:
         """Writes the manifest into a data directory."""
-        with whole_file(directory / MANIFEST) as beside:
-            beside.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+        with whole_file(directory / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
 
 
 class Manifest(_ManifestFile):
     """Where the images of a data directory came from, and what they are.
 
     Attributes:
-        dataset: name of the data set, as in params.yaml.
-        source: settings of the source.
         archives: what was read; empty where the images come from a directory or a package.
         class_names: in the order of the labels.
-        image_shape: channels, height, width.
         counts: split -> class name -> number of images.
         sha256: split -> hash of its content (`Split.sha256`).
-        mean: of the training images, one per channel, in units of [0, 1] images.
-        std: likewise.
+        mean: of the training images, one per channel, in units of [0, 1] images; `std` likewise.
         versions: of the packages that decoded the images.
     """
 
@@ -156,14 +142,11 @@ class CorruptedManifest(_ManifestFile):
     """What a corrupted test set holds.
 
     Attributes:
-        dataset: name of the data set whose test images were corrupted.
         source: settings of the archive, or of the functions that made the corruptions.
         archives: what was read; empty where the corruptions were made.
-        corruptions: their names, in order.
-        image_shape: channels, height, width.
         images: number of test images, N.
         sha256: corruption -> hash of its content (`CorruptedImages.sha256`).
-        versions: of the packages that read or made the images.
+        versions: of the packages that made the images.
     """
 
     dataset: str
@@ -177,11 +160,19 @@ class CorruptedManifest(_ManifestFile):
 
 
 def save_split(path: Path, split: Split) -> None:
-    """Writes a split as one safetensors file, whole."""
-    _check(path, split.images, split.labels, len(split.class_names))
+    """Writes a split, or the test set under one corruption, as one safetensors file, whole."""
+    _check(path, split)
     # A single metadata entry: safetensors writes several in an order that changes from process to process.
-    metadata = {"class_names": json.dumps(split.class_names)}
-    _save(path, split.images, split.labels, metadata)
+    metadata = {"class_names": json.dumps(split.class_names)} if split.class_names else {}
+    tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
+    with whole_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            if code := re.search(r"os error (\d+)", str(error)):
+                # What went wrong on the disk, in the form in which Python itself would report it.
+                raise OSError(int(code[1]), str(error)) from None
+            raise
 
 
 def load_split(path: Path) -> Split:
@@ -192,19 +183,16 @@ def load_split(path: Path) -> Split:
     """
     images, labels, metadata = _load(path)
     try:
-        class_names = tuple(json.loads(metadata["class_names"]))
+        split = Split(images, labels, tuple(json.loads(metadata["class_names"])))
     except (KeyError, json.JSONDecodeError):
         raise UserError(f"{path} names no classes: it is not a split. {_advice(path.parent)}") from None
-    _check(path, images, labels, len(class_names))
-    return Split(images, labels, class_names)
+    _check(path, split)
+    return split
 
 
 def save_corruption(directory: Path, name: str, corrupted: CorruptedImages) -> None:
-    """Writes the test set under one corruption, whole; the manifest follows when all are there."""
-    path = directory / f"{name}.safetensors"
-    _check(path, corrupted.images, corrupted.labels)
-    _check_blocks(path, corrupted.labels)
-    _save(path, corrupted.images, corrupted.labels, {})
+    """Writes the test set under one corruption; the manifest follows when all are there."""
+    save_split(directory / f"{name}.safetensors", corrupted)
 
 
 def load_corruption(directory: Path, name: str) -> CorruptedImages:
@@ -217,10 +205,9 @@ def load_corruption(directory: Path, name: str) -> CorruptedImages:
     if name not in names:
         raise UserError(f"{directory} holds no corruption {name!r}; it holds: {', '.join(names)}.")
     path = directory / f"{name}.safetensors"
-    images, labels, _ = _load(path)
-    _check(path, images, labels)
-    _check_blocks(path, labels)
-    return CorruptedImages(images, labels)
+    corrupted = CorruptedImages(*_load(path)[:2])
+    _check(path, corrupted)
+    return corrupted
 
 
 def corruption_names(directory: Path) -> tuple[str, ...]:
@@ -245,18 +232,6 @@ def channel_statistics(
     return tuple(means), tuple(deviations)
 
 
-def _save(path: Path, images: Tensor, labels: Tensor, metadata: dict[str, str]) -> None:
-    tensors = {"images": images.contiguous(), "labels": labels.contiguous()}
-    with whole_file(path) as beside:
-        try:
-            save_file(tensors, beside, metadata)
-        except SafetensorError as error:
-            if code := re.search(r"os error (\d+)", str(error)):
-                # What went wrong on the disk, in the form in which Python itself would report it.
-                raise OSError(int(code[1]), str(error)) from None
-            raise
-
-
 def _load(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
@@ -267,8 +242,9 @@ def _load(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
         raise UserError(f"{path} is damaged ({error}). Delete {path.parent}. {_advice(path.parent)}") from None
 
 
-def _check(path: Path, images: Tensor, labels: Tensor, num_classes: int | None = None) -> None:
-    """Raises UserError unless there are images, one label each, and every label names a class."""
+def _check(path: Path, split: Split) -> None:
+    """Raises UserError unless there are images, one label each, and the labels name classes, or are five equal blocks."""
+    images, labels, classes = split.images, split.labels, len(split.class_names)
     problem = None
     if images.dtype != torch.uint8 or images.ndim != 4:
         problem = f"images are {images.dtype} of shape {tuple(images.shape)}, but must be uint8 (N, C, H, W)"
@@ -276,31 +252,18 @@ def _check(path: Path, images: Tensor, labels: Tensor, num_classes: int | None =
         problem = f"labels are {labels.dtype} of shape {tuple(labels.shape)}, but must be int64 ({len(images)},)"
     elif not len(labels):
         problem = "there are no images"
-    elif labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
-        problem = f"labels range over [{labels.min()}, {labels.max()}], but there are {num_classes} classes"
+    elif isinstance(split, CorruptedImages):
+        block = labels[: len(labels) // len(SEVERITIES)]
+        if not torch.equal(labels, block.repeat(len(SEVERITIES))):
+            problem = f"{len(labels)} labels are not the test set's labels five times, once for each severity"
+    elif labels.min() < 0 or labels.max() >= classes:
+        problem = f"labels range over [{labels.min()}, {labels.max()}], but there are {classes} classes"
     if problem:
         raise UserError(f"{path}: {problem}. {_advice(path.parent)}")
-
-
-def _check_blocks(path: Path, labels: Tensor) -> None:
-    """Raises UserError unless the labels are one block, five times."""
-    blocks = len(SEVERITIES)
-    if len(labels) % blocks or not (labels.view(blocks, -1) == labels[: len(labels) // blocks]).all():
-        raise UserError(
-            f"{path}: {len(labels)} labels are not the test set's labels five times, once for each severity. "
-            f"{_advice(path.parent)}"
-        )
-
-
-def _content_hash(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(json.dumps([list(images.shape), class_names]).encode())
-    digest.update(images.contiguous().numpy().data)
-    digest.update(labels.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _advice(directory: Path) -> str:
     name = directory.name
     if name.endswith("-corrupted"):
-        return f"Make the corrupted test set with `dvc repro corrupt@{name.removesuffix('-corrupted')}`."
-    return f"Make the data with `dvc repro prepare@{name}`."
+        return f"Run the stage corrupt of {name.removesuffix('-corrupted')} to make the corrupted test set."
+    return f"Run the stage prepare of {name} to make the data."

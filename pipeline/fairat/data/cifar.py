@@ -1,10 +1,9 @@
-"""The official CIFAR archives for Python, and the official corrupted CIFAR test sets."""
+"""The official CIFAR archives for Python."""
 
 import io
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,57 +12,29 @@ from fairat.data.archives import members
 from fairat.data.canonical import Split
 from fairat.errors import UserError
 
-SHAPE = (3, 32, 32)
+_LAYOUTS = {
+    "cifar10": ([f"data_batch_{number}" for number in range(1, 6)], ["test_batch"], "batches.meta", "label"),
+    "cifar100": (["train"], ["test"], "meta", "fine_label"),
+}
+"""Files of training and test images and of class names, and the kind of labels."""
 
 _BAD_PICKLE = (pickle.UnpicklingError, EOFError, LookupError, ArithmeticError, AttributeError, TypeError, ValueError)
 """What a pickle that is damaged, or asks for too much, may raise."""
 
 
-def read_cifar10(path: Path) -> tuple[Split, Split]:
-    """Training and test images of CIFAR-10 in file order.
+def read_cifar(path: Path, kind: Literal["cifar10", "cifar100"]) -> tuple[Split, Split]:
+    """Training and test images in file order; of CIFAR-100 with its fine labels.
 
     Raises:
         UserError: the archive is not the official one for Python.
     """
-    training = tuple(f"data_batch_{number}" for number in range(1, 6))
-    return _read(path, training, ("test_batch",), ("batches.meta", "label_names"), "labels")
-
-
-def read_cifar100(path: Path) -> tuple[Split, Split]:
-    """Training and test images of CIFAR-100 in file order, with the fine labels.
-
-    Raises:
-        UserError: the archive is not the official one for Python.
-    """
-    return _read(path, ("train",), ("test",), ("meta", "fine_label_names"), "fine_labels")
-
-
-def read_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of an official corrupted test set, each with its name: the corruptions and `labels`.
-
-    Raises:
-        UserError: the archive is damaged, or holds something that is not an array of numbers.
-    """
-    for member, content, _ in members(path):
-        if content is not None and member.suffix == ".npy":
-            try:
-                array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-            except ValueError as error:
-                raise UserError(
-                    f"{path}: {member} is not an array of numbers ({error}). Fetch the archive again."
-                ) from None
-            yield member.stem, array
-
-
-def _read(
-    path: Path, train: tuple[str, ...], test: tuple[str, ...], meta: tuple[str, str], label_key: str
-) -> tuple[Split, Split]:
-    wanted = {*train, *test, meta[0]}
-    files = {member.name: content for member, content, _ in members(path) if content and member.name in wanted}
+    train, test, meta, label = _LAYOUTS[kind]
+    wanted = {*train, *test, meta}
+    files = {member.name: content for member, content in members(path) if content and member.name in wanted}
     parts = {name: _unpickled(path, name, content) for name, content in files.items()}
     try:
-        class_names = tuple(parts[meta[0]][meta[1]])
-        return _split(parts, train, label_key, class_names), _split(parts, test, label_key, class_names)
+        class_names = tuple(parts[meta][f"{label}_names"])
+        return _split(parts, train, f"{label}s", class_names), _split(parts, test, f"{label}s", class_names)
     except (KeyError, TypeError, ValueError) as error:
         problem = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(
@@ -72,13 +43,13 @@ def _read(
         ) from None
 
 
-def _split(parts: dict[str, Any], names: tuple[str, ...], label_key: str, class_names: tuple[str, ...]) -> Split:
+def _split(parts: dict[str, Any], names: list[str], label_key: str, class_names: tuple[str, ...]) -> Split:
     # One row per image, its channels one after the other: the order of (channel, height, width).
     pixels = np.concatenate([parts[name]["data"] for name in names]).astype(np.uint8, casting="no")
     labels = torch.tensor([label for name in names for label in parts[name][label_key]], dtype=torch.int64)
     if not (len(labels) and 0 <= labels.min() <= labels.max() < len(class_names)):
         raise ValueError(f"{len(labels)} labels do not fit {len(class_names)} classes")
-    return Split(torch.from_numpy(pixels.reshape(len(labels), *SHAPE)), labels, class_names)
+    return Split(torch.from_numpy(pixels.reshape(len(labels), 3, 32, 32)), labels, class_names)
 
 
 def _unpickled(path: Path, name: str, content: bytes) -> Any:

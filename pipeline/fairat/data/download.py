@@ -1,13 +1,12 @@
 """Archives from the network: resumed where they stopped, and under their final name only once they are verified."""
 
+import hashlib
 import shutil
 import time
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from fairat.data.archives import hashes
 from fairat.data.canonical import ArchiveRecord
 from fairat.errors import UserError
 from fairat.files import disk_space_explained
@@ -23,13 +22,11 @@ BLOCK = 1 << 16
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 
+_ELSEWHERE = "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."
+
 
 def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
     """The archive of a source: the user's own copy if the source names one, otherwise from the cache or the network.
-
-    Args:
-        source: its `archive`, `url` and `md5` are used.
-        directory: the cache of downloads.
 
     Raises:
         UserError: the copy is missing or has another hash; or as `fetch`.
@@ -41,7 +38,7 @@ def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
             f"There is no archive {source.archive}. Correct `archive` in the source, or leave it out: then {source.url} "
             "is fetched."
         )
-    record = _record(source.archive, source.archive.name)
+    record = record_of(source.archive)
     if record.md5 != source.md5:
         raise UserError(
             f"{source.archive} has the MD5 {record.md5}, but the official archive has {source.md5}: it is damaged, or "
@@ -58,7 +55,7 @@ def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAI
         url: its last part is the name of the file.
         directory: where archives are kept.
         md5: of the right file.
-        waits: seconds before each further attempt; starts over whenever an attempt gets further than all before.
+        waits: seconds before each further attempt that brings nothing new.
 
     Raises:
         UserError: the server does not have the file or cannot be reached, the file has another hash, or the disk is full.
@@ -71,11 +68,11 @@ def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAI
     # Two suites on one data set may be prepared at once: the second waits, and finds the file.
     with FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():
-            if (record := _record(path, path.name)).md5 == md5:
+            if (record := record_of(path)).md5 == md5:
                 return path, record
             say(f"{path} has the MD5 {record.md5}, not {md5}: it is fetched anew.")
         _complete(url, part, waits)
-        record = _record(part, path.name)
+        record = record_of(part).model_copy(update={"name": path.name})
         if record.md5 != md5:
             part.unlink()
             raise UserError(
@@ -87,9 +84,14 @@ def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAI
     return path, record
 
 
-def _record(path: Path, name: str) -> ArchiveRecord:
-    sha256, md5 = hashes(path)
-    return ArchiveRecord(name=name, sha256=sha256, md5=md5)
+def record_of(path: Path) -> ArchiveRecord:
+    """The name and the hashes of an archive, read once."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+    return ArchiveRecord(name=path.name, sha256=sha256.hexdigest(), md5=md5.hexdigest())
 
 
 def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
@@ -100,18 +102,19 @@ def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
     while True:
         try:
             return _attempt(url, part)
-        except _Refusal as refusal:
-            reason = f"{url} answered {refusal}."
-            if not refusal.passing:
-                raise UserError(f"{reason} {_elsewhere()}") from None
         except RequestException as error:
+            answer = error.response
             reason = f"The download of {url} stopped: {_innermost(error)}."
+        if answer is not None:
+            reason = f"{url} answered {answer.status_code} {answer.reason}."
+            if not (answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status_code in (408, 429)):
+                raise UserError(f"{reason} {_ELSEWHERE}")  # asking again would not help
         if _size(part) > furthest:
             furthest, left = _size(part), iter(waits)
         wait = next(left, None)
         if wait is None:
             kept = f"{_size(part) / 1e6:,.1f} MB are kept: the same command goes on from there. " if _size(part) else ""
-            raise UserError(f"{reason} {kept}{_elsewhere()}")
+            raise UserError(f"{reason} {kept}{_ELSEWHERE}")
         say(f"{reason} Trying again in {wait:.0f} s.")
         time.sleep(wait)
 
@@ -120,48 +123,31 @@ def _attempt(url: str, part: Path) -> None:
     """Asks for what is missing of the partial file; starts anew where the server does not give parts."""
     import requests
 
-    headers = {"Accept-Encoding": "identity"}
-    if there := _size(part):
-        headers["Range"] = f"bytes={there}-"
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={_size(part)}-"} if _size(part) else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # There is nothing behind the partial file: it is complete, which its hash will tell.
             return
-        if response.status_code >= HTTPStatus.BAD_REQUEST:
-            raise _Refusal(response.status_code, response.reason)
+        response.raise_for_status()
         if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             part.unlink(missing_ok=True)
-        with disk_space_explained(part, "What has come is kept, and the download goes on from there"):
-            _receive(response.iter_content(BLOCK), int(response.headers.get("Content-Length", 0)), part)
-
-
-class _Refusal(Exception):
-    """A server's answer that is not the file."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"{status} {reason}")
-        # A later attempt may fare better.
-        self.passing = (
-            status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        )
-
-
-def _receive(blocks: Iterator[bytes], length: int, part: Path) -> None:
-    """Appends `length` bytes to the partial file."""
-    free = shutil.disk_usage(part.parent).free
-    if free < length:
-        raise UserError(
-            f"{part.stem} needs {length / 1e6:,.1f} MB more, but {part.parent} has {free / 1e6:,.1f} MB free. Free some "
-            "space and run the command again, or name a copy on another disk in the source as `archive`."
-        )
-    there = _size(part)
-    description = f"resuming {part.stem} at {there / 1e6:,.1f} MB" if there else f"fetching {part.stem}"
-    say(f"{description} ({(there + length) / 1e6:,.1f} MB)")
-    with part.open("ab") as file, progress(description, length / 1e6, unit="MB") as advance:
-        for block in blocks:
-            file.write(block)
-            advance(len(block) / 1e6, "")
+        there, missing = _size(part), int(response.headers.get("Content-Length", 0))
+        free = shutil.disk_usage(part.parent).free
+        if free < missing:
+            raise UserError(
+                f"{part.stem} needs {missing / 1e6:,.1f} MB more, but {part.parent} has {free / 1e6:,.1f} MB free. Free "
+                "some space and run the command again, or name a copy on another disk in the source as `archive`."
+            )
+        description = f"resuming {part.stem} at {there / 1e6:,.1f} MB" if there else f"fetching {part.stem}"
+        say(f"{description} ({(there + missing) / 1e6:,.1f} MB)")
+        with (
+            disk_space_explained(part, "What has come is kept, and the download goes on from there"),
+            part.open("ab") as file,
+            progress(description, missing / 1e6, unit="MB") as advance,
+        ):
+            for block in response.iter_content(BLOCK):
+                file.write(block)
+                advance(len(block) / 1e6, "")
 
 
 def _size(part: Path) -> int:
@@ -172,7 +158,3 @@ def _innermost(error: BaseException) -> str:
     while error.__context__:
         error = error.__context__
     return str(error) or type(error).__name__
-
-
-def _elsewhere() -> str:
-    return "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."

@@ -1,7 +1,7 @@
 """Images in folders, one per class: `train/CLASS/*` and `test/CLASS/*`, in a directory or an archive."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -10,14 +10,12 @@ import torch
 
 from fairat.data.archives import members
 from fairat.data.canonical import Split
-from fairat.data.images import EncodedImage, ImageForm, decode
+from fairat.data.images import Pixels, decode
 from fairat.errors import UserError
-from fairat.progress import progress
+from fairat.settings.data import ImageFolder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 """What marks an image; as in torchvision's ImageFolder."""
-
-TEST_FOLDERS = ("test", "val")
 
 IMAGENETTE_CLASSES = {
     "n01440764": "tench",
@@ -35,54 +33,61 @@ IMAGENETTE_CLASSES = {
 
 
 class _Place(NamedTuple):
-    """Where a member stands, in the order in which images are kept: train before test, then by class, folder and name."""
+    """Where an image stands, in the order in which images are kept: train before test, then by class, folder and name."""
 
-    split: int
+    is_test: bool
     class_name: str
     folder: str
     name: str
 
 
-@dataclass
-class _Layout:
-    """What has been seen of an archive: its members' places."""
+class _Reader:
+    """Reads a directory or archive from front to back and notes what it holds.
 
-    archive: Path
-    test_folder: str | None
-    top: dict[str, None] = field(default_factory=dict)
-    wrappers: set[tuple[str, ...]] = field(default_factory=set)
-    test_folders: set[str] = field(default_factory=set)
-    classes: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
-    images: list[_Place] = field(default_factory=list)
+    Attributes:
+        places: of the images, in the archive's order.
+        classes: (folder around the data set, `train` or test folder, class) -> number of images.
+        top: what stands at the root.
+    """
 
-    def place(self, path: PurePosixPath, is_directory: bool) -> _Place | None:
-        """The place of a member that belongs to a class; None for others."""
-        parts = path.parts
-        if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
-            return None
-        self.top[parts[0]] = None
-        folders = ("train", *((self.test_folder,) if self.test_folder else TEST_FOLDERS))
-        depth = next((depth for depth in (0, 1) if parts[depth : depth + 1] and parts[depth] in folders), None)
-        if depth is None or len(parts) < depth + (2 if is_directory else 3):
-            return None
-        if parts[depth] != "train":
-            self.test_folders.add(parts[depth])
-        self.wrappers.add(parts[:depth])
-        place = _Place(int(parts[depth] != "train"), parts[depth + 1], str(path.parent), path.name)
-        self.classes[place.split].add(place.class_name)
-        return place
+    def __init__(self, path: Path, test_folder: str | None) -> None:
+        self.path, self.test_folder = path, test_folder
+        self.places: list[_Place] = []
+        self.classes: Counter[tuple[str, str, str]] = Counter()
+        self.top: dict[str, None] = {}
+
+    def images(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of the images, in the archive's order."""
+        tests = (self.test_folder,) if self.test_folder else ("test", "val")
+        for path, content in members(self.path):
+            parts = path.parts
+            if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+                continue
+            self.top[parts[0]] = None
+            depth = next((depth for depth, part in enumerate(parts[:2]) if part in ("train", *tests)), None)
+            if depth is None or len(parts) < depth + (2 if content is None else 3):
+                continue
+            split, name = parts[depth : depth + 2]
+            is_image = content is not None and path.suffix.lower() in SUFFIXES
+            self.classes[str(PurePosixPath(*parts[:depth])), split, name] += is_image
+            if content is not None and is_image:
+                self.places.append(_Place(split != "train", name, str(path.parent), path.name))
+                yield f"{self.path}: {path}", content
 
     def check(self) -> None:
         """Raises UserError unless this is one data set with the same classes, none empty, in train and test."""
         if problem := self._problem():
-            raise UserError(f"{self.archive} {problem}")
+            raise UserError(f"{self.path} {problem}")
 
     def _problem(self) -> str | None:
-        train, test = self.classes
-        if len(self.test_folders) > 1:
+        roots = {root for root, _, _ in self.classes}
+        train, test = (
+            {name for _, split, name in self.classes if (split == "train") == kept} for kept in (True, False)
+        )
+        if len({split for _, split, _ in self.classes} - {"train"}) > 1:
             return "holds both test/ and val/. Set `test_folder: test` or `test_folder: val` in the source."
-        if len(self.wrappers) > 1:
-            found = ", ".join(sorted("/".join(wrapper) or "its root" for wrapper in self.wrappers))
+        if len(roots) > 1:
+            found = ", ".join(sorted("its root" if root == "." else root for root in roots))
             return f"holds more than one data set: in {found}. Give each its own archive or directory."
         for classes, folder in ((train, "train/"), (test, f"{self.test_folder or 'test'}/")):
             if not classes:
@@ -95,81 +100,69 @@ class _Layout:
                 f"has other classes in train/ than in test/: only in train: {_listed(train - test)}; "
                 f"only in test: {_listed(test - train)}. Every class needs images in both."
             )
-        filled = {(place.split, place.class_name) for place in self.images}
-        for split, folder in enumerate(("train", *self.test_folders)):
-            if empty := self.classes[split] - {name for number, name in filled if number == split}:
-                return (
-                    f"holds no images in {folder}/{min(empty)} (looked for {' '.join(SUFFIXES)}). "
-                    "Add images or remove the class from both folders."
-                )
-        return None if len(train) > 1 else f"holds one class only: {min(train)}. At least two are needed."
+        if empty := [
+            (split != "train", f"{split}/{name}") for (_, split, name), count in self.classes.items() if not count
+        ]:
+            return (
+                f"holds no images in {min(empty)[1]} (looked for {' '.join(SUFFIXES)}). "
+                "Add images or remove the class from both folders."
+            )
+        if len(train) == 1:
+            return f"holds one class only: {min(train)}. At least two are needed."
+        place, times = Counter(self.places).most_common(1)[0]
+        return f"holds {place.folder}/{place.name} twice. Pack it again." if times > 1 else None
 
 
-def read_image_folder(path: Path, form: ImageForm, test_folder: str | None = None) -> tuple[Split, Split]:
+def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
     """Reads training and test images from a directory or archive, without writing any file.
 
     Classes are sorted by name, images inside a class by folder and name.
 
     Raises:
-        UserError: no such archive, or not one; folders missing or without images; an image that `form` does not admit.
+        UserError: no such archive, or not one; folders missing or without images; an image that the source does not admit,
+            or of another size than the others.
     """
-    layout = _Layout(path, test_folder)
-    batches = list(decode(_images(layout), form))
-    layout.check()
-    ranks = _ranks(layout)
-    pixels = np.empty((len(ranks), *batches[0].shape[1:]), np.uint8)
-    batches.reverse()
-    start = 0
-    while batches:  # each batch is let go once it is in place: no two copies of the data set in memory
-        batch = batches.pop()
-        pixels[ranks[start : start + len(batch)]] = batch
-        start += len(batch)
-    return _splits(layout, pixels)
+    reader = _Reader(source.path, source.test_folder)
+    pixels = _of_one_size(decode(reader.images(), source))
+    reader.check()
+    order = sorted(range(len(pixels)), key=reader.places.__getitem__)
+    height, width, channels = pixels[0].shape
+    images = np.empty((len(pixels), channels, height, width), np.uint8)
+    for number, index in enumerate(order):  # each is let go once it is in place: no two copies in memory
+        images[number] = pixels.pop(index).transpose(2, 0, 1)
+    everything = torch.from_numpy(images)
+    class_names = tuple(sorted({place.class_name for place in reader.places}))
+    label = {name: number for number, name in enumerate(class_names)}
+    labels = torch.tensor([label[reader.places[index].class_name] for index in order])
+    count = sum(not place.is_test for place in reader.places)
+    return (
+        Split(everything[:count], labels[:count], class_names),
+        Split(everything[count:], labels[count:], class_names),
+    )
 
 
 def read_imagenette(path: Path, size: int) -> tuple[Split, Split]:
-    """Reads Imagenette; its few grey images become colour images."""
-    train, test = read_image_folder(path, ImageForm(size, channels=3, convert=True))
+    """Reads Imagenette; its few gray images become color images."""
+    train, test = read_image_folder(ImageFolder(path=path, size=size, convert=True))
     names = tuple(IMAGENETTE_CLASSES.get(name, name) for name in train.class_names)
     return Split(train.images, train.labels, names), Split(test.images, test.labels, names)
 
 
-def _images(layout: _Layout) -> Iterator[EncodedImage]:
-    """The image files, in the archive's order; notes the place of each in `layout`."""
-    with progress(f"reading {layout.archive.name}", 100, unit="%") as advance:
-        shown = 0.0
-        for path, content, done in members(layout.archive):
-            place = layout.place(path, is_directory=content is None)
-            if content is not None and place is not None and path.suffix.lower() in SUFFIXES:
-                layout.images.append(place)
-                yield EncodedImage(f"{layout.archive}: {path}", content)
-            if done - shown > 0.01:
-                advance(100 * (done - shown), "")
-                shown = done
-
-
-def _ranks(layout: _Layout) -> np.ndarray:
-    """Where each image, in the archive's order, goes in the order in which images are kept."""
-    order = sorted(range(len(layout.images)), key=layout.images.__getitem__)
-    layout.images.sort()
-    for place, following in zip(layout.images, layout.images[1:], strict=False):
-        if place == following:
-            raise UserError(f"{layout.archive} holds {place.folder}/{place.name} twice. Pack it again.")
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
-
-
-def _splits(layout: _Layout, pixels: np.ndarray) -> tuple[Split, Split]:
-    class_names = tuple(sorted(layout.classes[0]))
-    number = {name: index for index, name in enumerate(class_names)}
-    labels = torch.tensor([number[place.class_name] for place in layout.images])
-    images = torch.from_numpy(pixels)
-    count = sum(place.split == 0 for place in layout.images)
-    return (
-        Split(images[:count], labels[:count], class_names),
-        Split(images[count:], labels[count:], class_names),
-    )
+def _of_one_size(images: Iterator[tuple[str, Pixels]]) -> dict[int, Pixels]:
+    pixels: dict[int, Pixels] = {}
+    first_name = ""
+    for name, image in images:
+        if not pixels:
+            first_name = name
+        elif image.shape != pixels[0].shape:
+            (height, width), (first_height, first_width) = image.shape[:2], pixels[0].shape[:2]
+            raise UserError(
+                f"{name} has {width}x{height} pixels, but {first_name} has {first_width}x{first_height}: images must be of "
+                f"one size. Set `size: {min(first_height, first_width)}` in the source to resize and crop them, or another "
+                "size."
+            )
+        pixels[len(pixels)] = image
+    return pixels
 
 
 def _listed(names: set[str]) -> str:

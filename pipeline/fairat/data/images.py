@@ -6,74 +6,49 @@ import os
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from fairat.errors import UserError
+from fairat.settings.data import ImageFolder
 
-BATCH_IMAGES, BATCH_BYTES = 512, 4 << 20
-"""A worker gets at most so many images, and about so many bytes, at once."""
+BATCH = 32
+"""How many images a worker gets at once."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for damaged images of one format or another."""
 
 _MODES = {1: "L", 3: "RGB"}
-_WORDS = {"1": "black and white", "L": "grey", "P": "palette", "RGB": "colour", "CMYK": "CMYK"}
+_WORDS = {"1": "black and white", "L": "gray", "P": "palette", "RGB": "color", "CMYK": "CMYK"}
+
+Pixels = UInt8[np.ndarray, "height width channel"]
 
 
-class EncodedImage(NamedTuple):
-    """An image file: its name, for errors, and its bytes."""
+def decode(images: Iterable[tuple[str, bytes]], form: ImageFolder) -> Iterator[tuple[str, Pixels]]:
+    """Decodes images on all cores; gives names and pixels in order. Few batches are under way at once.
 
-    name: str
-    content: bytes
-
-
-class ImageForm(NamedTuple):
-    """What images are to become.
-
-    Attributes:
-        size: resize the shorter side to this many pixels and keep the central square; None keeps images as they are.
-        channels: 3 for colour, 1 for grey.
-        convert: turn images of another kind into `channels`, instead of refusing them.
-    """
-
-    size: int | None
-    channels: int
-    convert: bool
-
-
-def decode(
-    images: Iterable[EncodedImage], form: ImageForm
-) -> Iterator[UInt8[np.ndarray, "count channel height width"]]:
-    """Decodes images in batches on all cores; gives the batches in order.
+    Args:
+        images: names, for errors, and the bytes of files.
+        form: its `size`, `channels` and `convert` say what images are to become.
 
     Raises:
-        UserError: an image cannot be read, is of another kind than `form` admits, or of another size than the others.
+        UserError: an image cannot be read, or is of another kind than `form` admits.
     """
-    first: tuple[str, tuple[int, ...]] | None = None
-    for name, batch in _decoded_batches(images, form):
-        first = first or (name, batch.shape[1:])
-        _check_size(name, batch.shape[1:], *first)
-        yield batch
-
-
-def _decoded_batches(images: Iterable[EncodedImage], form: ImageForm) -> Iterator[tuple[str, np.ndarray]]:
-    """Every batch, with the name of its first image. Few batches are under way at once, so memory stays bounded."""
+    images = iter(images)
     workers = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    waiting: deque[tuple[str, Future[np.ndarray]]] = deque()
+    waiting: deque[Future[list[tuple[str, Pixels]]]] = deque()
     with _pool(workers) as pool:
-        for batch in _batches(images):
-            waiting.append((batch[0].name, pool.submit(_decode_batch, batch, form)))
+        while batch := list(islice(images, BATCH)):
+            waiting.append(pool.submit(_decode_batch, batch, form))
             if len(waiting) > 2 * workers:
-                name, future = waiting.popleft()
-                yield name, future.result()
-        for name, future in waiting:
-            yield name, future.result()
+                yield from waiting.popleft().result()
+        for future in waiting:
+            yield from future.result()
 
 
 def _pool(workers: int) -> Executor:
@@ -84,52 +59,37 @@ def _pool(workers: int) -> Executor:
     return ThreadPoolExecutor(workers)
 
 
-def _batches(images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
-    batch, size = [], 0
-    for image in images:
-        batch.append(image)
-        size += len(image.content)
-        if len(batch) >= BATCH_IMAGES or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _decode_batch(batch: list[tuple[str, bytes]], form: ImageFolder) -> list[tuple[str, Pixels]]:
+    return [(name, _decode_one(name, content, form)) for name, content in batch]
 
 
-def _decode_batch(batch: Sequence[EncodedImage], form: ImageForm) -> UInt8[np.ndarray, "count channel height width"]:
-    pixels = [_decode_one(image, form) for image in batch]
-    for image, values in zip(batch, pixels, strict=True):
-        _check_size(image.name, values.shape, batch[0].name, pixels[0].shape)
-    return np.stack(pixels)
-
-
-def _decode_one(encoded: EncodedImage, form: ImageForm) -> UInt8[np.ndarray, "channel height width"]:
+def _decode_one(name: str, content: bytes, form: ImageFolder) -> Pixels:
     try:
-        image = Image.open(io.BytesIO(encoded.content))
+        image = Image.open(io.BytesIO(content))
         image.load()
     except UnidentifiedImageError:
-        raise UserError(f"{encoded.name} is in no known image format. Replace or remove it.") from None
+        raise UserError(f"{name} is in no known image format. Replace or remove it.") from None
     except _UNREADABLE as error:
-        raise UserError(f"{encoded.name} cannot be read as an image ({error}). Replace or remove it.") from None
+        raise UserError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from None
     if image.mode != _MODES[form.channels]:
-        image = _converted(encoded.name, image, form)
+        image = _converted(name, image, form)
     if form.size is not None:
         image = _resized(image, form.size)
-    return np.asarray(image).reshape(image.height, image.width, form.channels).transpose(2, 0, 1)
+    return np.asarray(image).reshape(image.height, image.width, form.channels)
 
 
-def _converted(name: str, image: Image.Image, form: ImageForm) -> Image.Image:
-    """The image as colour or grey, or a UserError that says what it is."""
+def _converted(name: str, image: Image.Image, form: ImageFolder) -> Image.Image:
+    """The image as color or gray, or a UserError that says what it is."""
     given = f"{name} is a {_WORDS.get(image.mode, image.mode)} image of {image.width}x{image.height} pixels"
     if image.mode.startswith(("I", "F")):
         raise UserError(f"{given} with more than 8 bits per channel. Save it with 8 bits per channel.")
+    wanted = _MODES[form.channels]
     if not form.convert:
-        wanted = _WORDS[_MODES[form.channels]]
         raise UserError(
-            f"{given} (mode {image.mode}), but {wanted} images ({_MODES[form.channels]}) are expected. "
+            f"{given} (mode {image.mode}), but {_WORDS[wanted]} images ({wanted}) are expected. "
             "Set `convert: true` in the source to convert such images, or `channels` to 1 or 3 if all are alike."
         )
-    return image.convert(_MODES[form.channels])
+    return image.convert(wanted)
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:
@@ -138,12 +98,3 @@ def _resized(image: Image.Image, size: int) -> Image.Image:
     # Whole pixels: an image that has the size already is cropped, never resampled by half a pixel.
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-
-
-def _check_size(name: str, shape: tuple[int, ...], other_name: str, other_shape: tuple[int, ...]) -> None:
-    if shape != other_shape:
-        raise UserError(
-            f"{name} has {shape[2]}x{shape[1]} pixels, but {other_name} has {other_shape[2]}x{other_shape[1]}: images "
-            f"must be of one size. Set `size: {min(other_shape[1:])}` in the source to resize and crop them, "
-            "or another size."
-        )

@@ -1,4 +1,4 @@
-"""Which images are for training, validation and testing: a rule on file order, no randomness (spec 5)."""
+"""Which images are for training, validation and testing: a rule on file order, no randomness."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -32,15 +32,11 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
 
     Args:
         split: all images that are not for testing.
-        fraction: of each class; 0.02 in the paper's code (spec 5, AF-31).
+        fraction: of each class, between 0 and 1; 0.02 in FAIR-TAT's code.
 
     Raises:
         UserError: a class would have no image to validate with.
     """
-    if not 0 < fraction < 1:
-        raise UserError(
-            f"A validation fraction of {fraction:g} was given, but it must lie between 0 and 1, such as 0.02."
-        )
     counts = torch.bincount(split.labels, minlength=len(split.class_names))
     shares = share_of_classes(counts, fraction)
     if (shares == 0).any():
@@ -60,7 +56,7 @@ def first_of_each_class(split: Split, count: int | None) -> Split:
 
 
 def without(split: Split, classes: Sequence[int]) -> Split:
-    """The images of the other classes, which are numbered anew in their order (BAT Table 4).
+    """The images of the other classes, which are numbered anew in their order (BAT, Table 4).
 
     Raises:
         UserError: there is no such class, or fewer than two would be left.

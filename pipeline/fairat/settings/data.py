@@ -22,7 +22,7 @@ Fraction = Annotated[Real, Field(gt=0, lt=1)]
 
 
 class Digits(Settings):
-    """Handwritten digits that ship with scikit-learn: 1,797 grey images of 8x8 pixels, ten classes.
+    """Handwritten digits that ship with scikit-learn: 1,797 gray images of 8x8 pixels, ten classes.
 
     Attributes:
         test_fraction: share of every class, the last images in file order, that becomes the test set.
@@ -85,8 +85,8 @@ class ImageFolder(Settings):
         path: the directory or archive.
         size: resize the shorter side to this many pixels, then keep the central square; by default images must be of
             one size already and stay as they are.
-        channels: 3 for colour, 1 for grey.
-        convert: turn images of another kind (grey, palette, with transparency, CMYK) into `channels`; refuse them
+        channels: 3 for color, 1 for gray.
+        convert: turn images of another kind (gray, palette, with transparency, CMYK) into `channels`; refuse them
             otherwise. Transparency is dropped.
         test_folder: which folder is the test set, where there are both `test/` and `val/`.
     """
@@ -142,7 +142,7 @@ class ImagesPerClass(Settings):
 
 
 class Data(Settings):
-    """Where a suite's images come from, and how they are split (spec 5).
+    """Where a suite's images come from, and how they are split.
 
     Attributes:
         source: where the images come from.
@@ -155,12 +155,12 @@ class Data(Settings):
     source: Source
     without_classes: tuple[NonNegativeInt, ...] = ()
     images_per_class: ImagesPerClass = ImagesPerClass()
-    validation_fraction: Real = 0.02
+    validation_fraction: Fraction = 0.02
     corruptions: Annotated[MadeCorruptions | CorruptedSource, Field(discriminator="kind")] = MadeCorruptions()
 
 
 class Statistics(Settings):
-    """Constants of the normalisation inside the model, one per channel, in units of [0, 1] images."""
+    """Constants of the normalization inside the model, one per channel, in units of [0, 1] images."""
 
     mean: tuple[Real, ...]
     std: tuple[Real, ...]

@@ -1,5 +1,6 @@
 """What the corruptions share: their random numbers, their units, and the linear maps that several of them use."""
 
+import hashlib
 import math
 from functools import lru_cache
 
@@ -7,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from scipy import ndimage, sparse
 
-from fairat import seeds
 from fairat.data.corruptions.constants import REFERENCE_SIDE
 
 Pixels = UInt8[np.ndarray, "batch channel height width"]
@@ -28,7 +28,8 @@ class Draws:
     def __call__(self, purpose: str) -> np.random.Generator:
         """The stream of a purpose, where the last chunk left it."""
         if purpose not in self._streams:
-            self._streams[purpose] = np.random.default_rng(seeds.derived(self._seed, f"{self._name}/{purpose}"))
+            digest = hashlib.sha256(f"{self._seed}/{self._name}/{purpose}/0".encode()).digest()
+            self._streams[purpose] = np.random.default_rng(int.from_bytes(digest[:8], "big") >> 1)
         return self._streams[purpose]
 
 
@@ -65,7 +66,7 @@ def gaussian(images: np.ndarray, sigma: float, mode: str = "nearest", truncate: 
 
 
 def zoomed(images: Images, factors: tuple[float, ...]) -> Images:
-    """The sum, over factors >= 1, of the images zoomed by each factor about their centre and cut to their old size."""
+    """The sum, over factors >= 1, of the images zoomed by each factor about their center and cut to their old size."""
     batch, channel, height, width = images.shape
     operator = _zoom_operator(height, width, factors)
     return (operator @ images.reshape(batch * channel, -1).T).T.reshape(images.shape)
@@ -73,7 +74,7 @@ def zoomed(images: Images, factors: tuple[float, ...]) -> Images:
 
 @lru_cache(maxsize=8)
 def _zoom_operator(height: int, width: int, factors: tuple[float, ...]) -> sparse.csr_array:
-    """`zoomed` as a matrix over flattened images: a zoom by many factors merges into a few neighbours per pixel."""
+    """`zoomed` as a matrix over flattened images: a zoom by many factors merges into a few neighbors per pixel."""
     terms = (sparse.kron(_zoom_axis(height, factor), _zoom_axis(width, factor), format="csr") for factor in factors)
     total = sparse.csr_array((height * width, height * width))
     for term in terms:

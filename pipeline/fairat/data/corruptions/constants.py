@@ -1,57 +1,11 @@
-"""The 19 corruptions of CIFAR-10-C: their names, and the constants of each severity (docs/corruptions.md).
+"""The 19 corruptions of CIFAR-10-C, and the constants of each severity (docs/corruptions.md).
 
-The numbers are those of the generator of CIFAR-10-C (Hendrycks and Dietterich, ICLR 2019; `make_cifar_c.py`), written
-for images of 32 x 32 pixels. ImageNet-C has the same corruptions with other, mostly stronger, constants.
+The numbers are those of the generator of CIFAR-10-C (Hendrycks and Dietterich, ICLR 2019), `create_c/make_cifar_c.py` in
+ImageNet-C of hendrycks/robustness at commit ca36008, for images of 32 x 32 pixels. ImageNet-C has other, mostly stronger
+ones.
 """
 
 import numpy as np
-
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-    "speckle_noise",
-    "gaussian_blur",
-    "spatter",
-    "saturate",
-)
-"""All of them, in the order of spec section 5: the 15 main ones, then the 4 extra ones."""
-
-PAPER_CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "speckle_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "gaussian_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-    "spatter",
-    "saturate",
-    "frost",
-)
-"""The 18 that FAIR-TAT reports, in its order: all but glass_blur."""
-
-SEVERITIES = (1, 2, 3, 4, 5)
 
 REFERENCE_SIDE = 32
 """Side in pixels of the images that the constants were written for."""
@@ -110,4 +64,6 @@ CONSTANTS: dict[str, tuple[Constants, ...]] = {
     # factor and summand of the saturation of HSV
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 }
-"""Corruption -> the constants of severities 1..5."""
+"""Corruption -> the constants of severities 1..5; the 15 main ones, then the 4 extra ones."""
+
+CORRUPTIONS = tuple(CONSTANTS)

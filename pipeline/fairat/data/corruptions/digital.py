@@ -24,7 +24,7 @@ def brightness(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
 def saturate(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     """Maps the saturation of HSV to clip(factor s + summand, 0, 1); hue and value stay.
 
-    Grey pixels of colour images have hue 0 by convention, so the summand makes them reddish, as in the official
+    Gray pixels of color images have hue 0 by convention, so the summand makes them reddish, as in the official
     construction. Single-channel images have no saturation: they stay as they are.
     """
     if images.shape[1] == 1:
@@ -34,10 +34,10 @@ def saturate(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     value = x.max(axis=1, keepdims=True)
     distance = value - x
     largest = distance.max(axis=1, keepdims=True)
-    grey = largest == 0
+    gray = largest == 0
     saturation = largest / np.where(value > 0, value, 1)
     target = np.clip(saturation * factor + summand, 0, 1)
-    share = np.where(grey, np.array([0.0, 1.0, 1.0]).reshape(1, 3, 1, 1), distance / np.where(grey, 1, largest))
+    share = np.where(gray, np.array([0.0, 1.0, 1.0]).reshape(1, 3, 1, 1), distance / np.where(gray, 1, largest))
     return pixels(value * (1 - share * target))
 
 
@@ -75,7 +75,7 @@ def _affine_positions(
 
 
 def _sampled(images: Images, positions: Float[np.ndarray, "batch height width 2"], border: str) -> Images:
-    """Bilinear interpolation at (x, y) in pixels; beyond the border, mirrored at pixel centres or reflected at edges."""
+    """Bilinear interpolation at (x, y) in pixels; beyond the border, mirrored at pixel centers or reflected at edges."""
     sides = np.array([images.shape[3], images.shape[2]])
     mirror = border == "mirror"
     grid = 2 * positions / (sides - 1) - 1 if mirror else (2 * positions + 1) / sides - 1
@@ -113,7 +113,7 @@ def _resized_rows(
 
 
 def jpeg_compression(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
-    """Encodes as JPEG with PIL's defaults (colour at half resolution) and decodes; grey images as grey JPEG."""
+    """Encodes as JPEG with PIL's defaults (color at half resolution) and decodes; gray images as gray JPEG."""
     (quality,) = constants
     channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     shown = channels_last if images.shape[1] == 3 else channels_last[..., 0]

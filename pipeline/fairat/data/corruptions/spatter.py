@@ -33,15 +33,15 @@ def spatter(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     if mud:
         cover = gaussian((liquid > threshold).astype(float), strength * scale)
         cover = np.where(cover < 0.8, 0, cover)[:, None]
-        return pixels(x * (1 - cover) + cover * _colour(MUD, x))
+        return pixels(x * (1 - cover) + cover * _color(MUD, x))
     # As in the official construction, what is brighter than white starts again from black.
     liquid = (liquid * 255).astype(int).astype(np.uint8)
-    return pixels(x + strength * _relief(liquid, FARTHEST * scale)[:, None] * _colour(WATER, x))
+    return pixels(x + strength * _relief(liquid, FARTHEST * scale)[:, None] * _color(WATER, x))
 
 
-def _colour(colour: tuple[float, float, float], like: Images) -> Float[np.ndarray, "1 channel 1 1"]:
-    """A colour, or its luma for single-channel images."""
-    three = np.array(colour).reshape(1, 3, 1, 1)
+def _color(color: tuple[float, float, float], like: Images) -> Float[np.ndarray, "1 channel 1 1"]:
+    """A color, or its luma for single-channel images."""
+    three = np.array(color).reshape(1, 3, 1, 1)
     return three if like.shape[1] == 3 else luminance(three)
 
 
@@ -65,8 +65,8 @@ def distance_to(
 ) -> Float[np.ndarray, "batch height width"]:
     """Distance in pixels of every pixel to the nearest point of its own image, and at most `farthest`.
 
-    As in OpenCV, Euclid's distance is approximated by the shortest path of steps to neighbours in the same row or
-    column (1), diagonal neighbours (1.4) and knight's moves (2.1969), up to 2 % too long or short.
+    As in OpenCV, Euclid's distance is approximated by the shortest path of steps to neighbors in the same row or
+    column (1), diagonal neighbors (1.4) and knight's moves (2.1969), up to 2 % too long or short.
     """
     distance = np.where(points, 0, _UNREACHED)
     for _ in range(2):  # the second time from the lower right corner, back into the old order
@@ -91,7 +91,7 @@ def _swept(distance: Int[np.ndarray, "batch height width"]) -> Int[np.ndarray, "
 
 
 def _equalized(layers: UInt8[np.ndarray, "batch height width"]) -> UInt8[np.ndarray, "batch height width"]:
-    """Histogram equalisation of each layer: its darkest value becomes 0, its brightest 255; a flat layer stays."""
+    """Histogram equalization of each layer: its darkest value becomes 0, its brightest 255; a flat layer stays."""
     batch, height, width = layers.shape
     flat = layers.reshape(batch, -1).astype(int)
     histogram = np.bincount((flat + 256 * np.arange(batch)[:, None]).ravel(), minlength=256 * batch).reshape(batch, 256)
@@ -114,9 +114,9 @@ def edges(
     dx, dy = _sobel(values, along=2, across=1), _sobel(values, along=1, across=2)
     magnitude = np.abs(dx) + np.abs(dy)
     thin = (magnitude > low) & _ridge(dx, dy, magnitude)
-    neighbours = np.zeros((3, 3, 3), bool)
-    neighbours[1] = True  # they lie in the same image
-    return ndimage.binary_propagation(thin & (magnitude > high), neighbours, mask=thin)
+    neighbors = np.zeros((3, 3, 3), bool)
+    neighbors[1] = True  # they lie in the same image
+    return ndimage.binary_propagation(thin & (magnitude > high), neighbors, mask=thin)
 
 
 def _sobel(values: Int[np.ndarray, "batch height width"], along: int, across: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Snow, frost and fog."""
 
-import importlib.util
 import math
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,16 @@ from jaxtyping import Float, UInt8
 
 from fairat.data.corruptions.common import Draws, Pixels, length_scale, luminance, pixels, smeared, unit, zoomed
 from fairat.data.corruptions.constants import Constants
-from fairat.errors import UserError
 
 FROST_SCALE = 0.2
 """Pixels of a 32 x 32 image per pixel of a photograph of frost."""
 
 FROST_PHOTOGRAPHS = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
-"""The photographs that the official construction draws from; it names a sixth, but never draws it."""
+"""What the official construction draws from. Its second and third are the same; it names a sixth, but never draws it."""
+
+
+class PhotographsMissing(Exception):
+    """The package that brings the photographs of frost is not installed."""
 
 
 def snow(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
@@ -41,7 +44,7 @@ def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     """Adds a random crop of a random photograph of frost.
 
     Raises:
-        UserError: the package with the photographs is not installed.
+        PhotographsMissing: the package with the photographs is not installed.
     """
     image_weight, frost_weight = constants
     batch, channel, height, width = images.shape
@@ -60,14 +63,10 @@ def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
 
 
 def frost_directory() -> Path:
-    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    package = importlib.util.find_spec("imagecorruptions")
+    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported."""
+    package = find_spec("imagecorruptions")
     if package is None or not package.submodule_search_locations:
-        raise UserError(
+        raise PhotographsMissing(
             "The corruption frost needs the photographs of frost that come with the package imagecorruptions, which is "
             'not installed. Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run '
             "the command again."
@@ -115,16 +114,16 @@ def plasma(wobble: Float[np.ndarray, "batch side side"], decay: float) -> Float[
         half = step // 2
         even, odd = slice(None, None, step), slice(half, None, step)
         corners = field[:, even, even]
-        middles = _sum_of_neighbours(corners, -1, 1)
-        middles = field[:, odd, odd] = _sum_of_neighbours(middles, -1, 2) / 4 + amplitude**2 * wobble[:, odd, odd]
-        above = _sum_of_neighbours(middles, 1, 1) + _sum_of_neighbours(corners, -1, 2)
+        middles = _sum_of_neighbors(corners, -1, 1)
+        middles = field[:, odd, odd] = _sum_of_neighbors(middles, -1, 2) / 4 + amplitude**2 * wobble[:, odd, odd]
+        above = _sum_of_neighbors(middles, 1, 1) + _sum_of_neighbors(corners, -1, 2)
         field[:, even, odd] = above / 4 + amplitude**2 * wobble[:, even, odd]
-        beside = _sum_of_neighbours(middles, 1, 2) + _sum_of_neighbours(corners, -1, 1)
+        beside = _sum_of_neighbors(middles, 1, 2) + _sum_of_neighbors(corners, -1, 1)
         field[:, odd, even] = beside / 4 + amplitude**2 * wobble[:, odd, even]
         step, amplitude = half, amplitude / decay
     field -= field.min(axis=(1, 2), keepdims=True)
     return field / field.max(axis=(1, 2), keepdims=True)
 
 
-def _sum_of_neighbours(grid: np.ndarray, shift: int, axis: int) -> np.ndarray:
+def _sum_of_neighbors(grid: np.ndarray, shift: int, axis: int) -> np.ndarray:
     return grid + np.roll(grid, shift, axis)
