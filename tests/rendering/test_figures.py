@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from fairat.errors import UserError
-from fairat.rendering.content import Row
 from fairat.rendering.figures import (
     PALETTE,
     class_accuracy,
@@ -19,6 +18,7 @@ from fairat.rendering.figures import (
     source_and_target,
 )
 from fairat.rendering.series import class_series
+from fairat.rendering.table import Row
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection

@@ -5,12 +5,13 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from fairat.rendering.content import Row
 from fairat.rendering.latex import escaped, latex, write_latex
-from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, table1, table9
+from fairat.rendering.table import Row
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, content, entry, four, of_classes, seeds
 
+table1, _, _, table9, classes_clean, _ = LAYOUTS.values()
 GREEK = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩαβγδεζηθικλμνξοπρςστυφχψω"
 SYMBOLS = "ϵϑϕϖϱ±×÷·−◇≤≥≠≈∼∝∈‖∞∂∇ℓ√∑∏←→↑↓⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉"
 

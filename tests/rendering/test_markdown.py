@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 from fairat.rendering.markdown import escaped, markdown, write_markdown
-from fairat.rendering.tables import table1, table9
+from fairat.rendering.tables import LAYOUTS
 
 from tests.rendering.toys import AT, OURS, content, entry, four, seeds
+
+table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
 
 def test_a_small_table_reads_as_written_here():

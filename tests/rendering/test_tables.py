@@ -4,11 +4,13 @@ import pandas as pd
 import pytest
 from fairat import paths
 from fairat.errors import UserError
-from fairat.rendering.content import Content, Row
-from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, classes_pgd, table1, table2, table3, table9
+from fairat.rendering.filling import Content
+from fairat.rendering.table import Row
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, OURS, TRADES, content, entry, four, of_classes, seeds
 
+table1, table2, table3, table9, classes_clean, classes_pgd = LAYOUTS.values()
 SUITES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 EVALUATIONS = {"clean": "Clean", "pgd10": "PGD-10", "autoattack": "AutoAttack", "square": "Square"}
 METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst"}
@@ -117,7 +119,7 @@ def test_missing_numbers_are_dashes_that_say_why():
     assert [cell.text for cell in grid.lines[1].cells] == ["–"] * 4
     assert [cell.footnote for cell in grid.lines[1].cells] == ["a"] * 4
     assert grid.lines[2].cells[1].text == "–"
-    assert grid.footnotes == (("a", reason), ("b", "not evaluated"))
+    assert grid.footnotes == [("a", reason), ("b", "not evaluated")]
     assert marks(grid)[1] == [""] * 4
 
 
@@ -125,7 +127,7 @@ def test_a_number_of_a_class_without_images_is_undefined_not_zero():
     entries = [*of_classes("at", {"cat": 0.5}), entry(None, metric="class_accuracy", class_name="eel")]
     grid = classes_clean(content(entries, (AT,)))
     assert [cell.text for line in grid.lines for cell in line.cells] == ["50.0", "–"]
-    assert grid.footnotes == (("a", "undefined: the class has no images"),)
+    assert grid.footnotes == [("a", "undefined: the class has no images")]
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation():
@@ -144,7 +146,7 @@ def test_fewer_seeds_than_others_are_told():
     missing = {("demo", "fair_tat", "last"): "the disk was full"}
     grid = table1(content([*seeds([0.4, 0.5, 0.6]), *seeds([0.5, 0.7], method="fair_tat")], reasons=missing))
     assert [line.cells[0].footnote for line in grid.lines] == ["", "a"]
-    assert grid.footnotes == (("a", "2 of 3 seeds; the disk was full"),)
+    assert grid.footnotes == [("a", "2 of 3 seeds; the disk was full")]
 
 
 def test_suites_with_different_numbers_of_seeds_are_told_apart():
@@ -274,14 +276,14 @@ def test_a_row_that_stands_twice_is_refused():
 
 def test_a_value_that_stands_twice_is_never_averaged():
     with pytest.raises(AssertionError, match="holds a value twice"):
-        _ = content([entry(0.5), entry(0.6)], (AT,)).statistics
+        table1(content([entry(0.5), entry(0.6)], (AT,)))
 
 
 def test_percentages_are_not_taken_for_fractions():
     with pytest.raises(AssertionError, match="fractions"):
-        _ = content([entry(50)], (AT,)).statistics
+        table1(content([entry(50)], (AT, OURS)))
 
 
 def test_contents_are_of_their_own_suites_only():
     shown = Content(content([entry(0.5), entry(0.6, suite="other")]).table, (AT,), {"demo": "Digits"})
-    assert {address.suite for address in shown.statistics} == {"demo"}
+    assert {address.suite for address in shown.cells} == {"demo"}

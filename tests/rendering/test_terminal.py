@@ -2,13 +2,15 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-from fairat.rendering.tables import LAYOUTS, table1, table9
+from fairat.rendering.tables import LAYOUTS
 from fairat.rendering.terminal import console_table
 from rich.cells import cell_len
 from rich.console import Console
 
 from tests.rendering.test_latex import everything
 from tests.rendering.toys import AT, content, entry, four
+
+table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
 
 def printed(grid, width, **options):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from fairat.papers.needs import Need, need
 from fairat.papers.published import PrintedCell
-from fairat.rendering.content import evaluation_heading
+from fairat.rendering.table import evaluation_heading
 from fairat.results.aggregation import COLUMNS
 
 if TYPE_CHECKING:

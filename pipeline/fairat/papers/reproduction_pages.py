@@ -6,9 +6,8 @@ from itertools import groupby
 
 from fairat.papers.needs import PAPER_TARGETS, PaperTarget
 from fairat.papers.reproduction import LEVEL, VERDICTS, Comparison, counted, typical_distance
-from fairat.rendering.content import evaluation_heading
-from fairat.rendering.grid import MISSING
 from fairat.rendering.markdown import escaped
+from fairat.rendering.table import MISSING, evaluation_heading
 from fairat.rendering.tables import CORRUPTIONS
 
 _PAPERS = {"fairtat": "FAIR-TAT", "bat": "BAT"}

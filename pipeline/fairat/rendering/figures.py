@@ -25,8 +25,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fairat.errors import UserError
 from fairat.files import whole_file
-from fairat.rendering.content import Row, evaluation_heading
 from fairat.rendering.series import Series, class_series, defined_series, errors
+from fairat.rendering.table import Row, evaluation_heading
 from fairat.results import metrics
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
