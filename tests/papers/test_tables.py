@@ -74,7 +74,7 @@ def test_every_number_stands_in_its_row_and_column(name):
 
 
 def test_table_9_stands_under_the_corruptions_it_was_measured_on():
-    """Spec 5: `contrast 83.4` is pixelate, `fog 41.0` is contrast."""
+    """The printed `contrast 83.4` is pixelate, `fog 41.0` is contrast."""
     grid = grid_of("table9")
     lines = {line.label: [cell.mean for cell in line.cells] for line in grid.lines}
     cells = [cell for cell in PAPER_TARGETS["table9"].cells if cell.corruption == "fog"]
