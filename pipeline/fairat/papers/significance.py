@@ -31,41 +31,31 @@ def significance_table(
         evaluations: names of the tidy table, in the order of columns; those without a comparison are left out.
         metric: which differences are shown.
     """
+
+    def label(method: str, weights: str) -> str:
+        return row(method, methods[method], weights).label
+
     suite, order = comparisons[0].suite, list(methods)
     pairs = {(one.method, one.base, one.block.weights) for one in comparisons}
     rows = [
-        Row(
-            method,
-            weights,
-            f"{row(method, methods[method], weights).label} vs. {row(base, methods[base], weights).label}",
-        )
-        for method, base, weights in sorted(
-            pairs, key=lambda pair: (order.index(pair[0]), WEIGHTS_ORDER.index(pair[2]))
-        )
+        Row(method, weights, f"{label(method, weights)} vs. {label(base, weights)}")
+        for method, base, weights in sorted(pairs, key=lambda one: (order.index(one[0]), WEIGHTS_ORDER.index(one[2])))
     ]
     of_metric = [one for one in comparisons if one.metric == metric and one.block.evaluation in evaluations]
     columns = [
-        Slot(
-            (title, evaluation_heading(evaluation), heading),
-            {"suite": suite, "evaluation": evaluation, "metric": number},
-        )
-        for evaluation in evaluations
-        if any(one.block.evaluation == evaluation for one in of_metric)
+        Slot((title, evaluation_heading(under), heading), {"suite": suite, "evaluation": under, "metric": number})
+        for under in evaluations
         for number, heading in _HEADINGS.items()
     ]
     keys = [column for column in Address._fields if column not in ("metric", "class_name")]
     numbers = comparison_table(of_metric).melt(keys, list(_HEADINGS), "metric", "number")
     tidy = numbers.rename(columns={"number": "value"}).assign(seed=0, images=0, class_name="")
     significant = [one for one in of_metric if one.difference.significant]
+    caption = f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals."
     return fill(
-        Table(
-            name,
-            f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals.",
-            "Row and base",
-            columns,
-            row_lines(rows),
-        ),
+        Table(name, caption, "Row and base", columns, row_lines(rows)),
         Content(tidy, rows, {suite: title}),
+        omit="columns",
         marks={Address(suite, one.method, *one.block[:2], "difference"): "best" for one in significant},
         closing=list(_notes(methods, of_metric)),
     )

@@ -1,18 +1,24 @@
 """Fills a table from the tidy table: the number of each cell, which is the best, and what must be said beside them."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from math import ceil, isnan
+from string import ascii_lowercase
+from typing import Literal
 
 import pandas as pd
 
 from fairat.errors import UserError
 from fairat.rendering.table import OURS, Address, Cell, Mark, Row, Slot, Table, evaluation_heading, percent
 from fairat.results.aggregation import over_seeds
+
+_LETTERS = tuple(map("".join, product(("", *ascii_lowercase), ascii_lowercase)))
+"""Of footnotes: a, b, ..., z, aa, ab, ..."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,10 @@ class Content:
         found, keys = self.table.loc[self.table["suite"].isin(list(self.suites))], list(Address._fields)
         assert not found.duplicated([*keys, "seed"]).any(), "the tidy table holds a value twice"
         images = found.groupby(keys, sort=False, observed=True)["images"].agg(["min", "max"]).reset_index()
-        numbers = over_seeds(found).merge(images, on=keys, validate="one_to_one")
-        columns = (numbers[name].tolist() for name in (*keys, "mean", "std", "seeds", "min", "max"))
+        numbers = over_seeds(found).merge(images)[[*keys, "mean", "std", "seeds", "min", "max"]]
         return {
-            Address(*address): Cell(None if isnan(mean) else mean, std if seeds > 1 else None, seeds, (least, most))
-            for *address, mean, std, seeds, least, most in zip(*columns, strict=True)
+            Address(*place): Cell(None if isnan(mean) else mean, std if seeds > 1 else None, seeds, (least, most))
+            for *place, mean, std, seeds, least, most in numbers.itertuples(index=False)
         }
 
     def classes(self, suite: str) -> list[str]:
@@ -73,19 +78,14 @@ class Content:
         return max(self.table.loc[clean, "images"].tolist(), default=0)
 
 
-def address(line: Slot, column: Slot) -> Address:
-    """What a line and a column say together; where both say something, the line is right."""
-    return Address(**{**column.address, **line.address})
-
-
 def fill(
     table: Table,
     content: Content,
     *,
+    omit: Literal["", "columns", "lines"] = "",
     decimals: int = 1,
     lowest_is_best: bool = False,
     marks: Mapping[Address, Mark] | None = None,
-    absent: Sequence[str] = (),
     closing: Sequence[str] = (),
 ) -> Table:
     """The table with its cells, notes and footnotes.
@@ -93,27 +93,33 @@ def fill(
     Args:
         table: columns and lines, still without cells.
         content: the numbers.
+        omit: what is left out where it has no value at all.
         decimals: of the percentages.
         lowest_is_best: for errors; of accuracies the highest is.
         marks: of cells, where not the best are marked; such a table explains itself by its closing notes.
-        absent: headings of what was left out for want of values.
         closing: notes that stand last.
 
     Raises:
         UserError: there is no value at all.
     """
-    if not table.columns or not table.lines:
+    columns, absent_columns = _with_values(table.columns, table.lines, content, omit == "columns")
+    lines, absent_lines = _with_values(table.lines, table.columns, content, omit == "lines")
+    absent = ", ".join(dict.fromkeys(absent_columns + absent_lines))
+    if not columns or not lines:
         raise UserError(
             f"There is nothing to put into {table.name}: the metrics of {', '.join(content.suites.values())} have "
-            f"no value for it ({_listed(absent)}). Evaluate the runs first: `dvc repro` makes what is missing."
+            f"no value for it ({absent}). Evaluate the runs first: `dvc repro` makes what is missing."
         )
-    places = [[address(line, column) for column in table.columns] for line in table.lines]
+    table = replace(table, columns=columns, lines=lines)
+    places = [[_address(line, column) for column in columns] for line in lines]
     found = {place: content.cells.get(place, Cell()) for place in chain(*places)}
-    seeds = _most_seeds(found)
-    remarks = {place: _remark(place, content, seeds) for place in found}
-    letters = {text: _letter(number) for number, text in enumerate(dict.fromkeys(filter(None, remarks.values())))}
+    seeds = {
+        suite: max(cell.seeds for place, cell in found.items() if place.suite == suite) for suite in content.suites
+    }
+    remarks = {place: _remark(place, content, seeds[place.suite]) for place in found}
+    letters = dict(zip(dict.fromkeys(filter(None, remarks.values())), _LETTERS, strict=False))
     ranks = _best(found, decimals, lowest_is_best) if marks is None else marks
-    notes = [] if marks is not None else _notes(table, content, found, bool(ranks), absent)
+    notes = _notes(table, content, found, seeds, bool(ranks), absent) if marks is None else ()
 
     def finished(place: Address) -> Cell:
         letter = letters.get(remarks[place], "")
@@ -121,23 +127,25 @@ def fill(
 
     return replace(
         table,
-        name="-".join(map(_identifier, [table.name, *content.suites])),
-        columns=[_plain_slot(column) for column in table.columns],
-        lines=[
-            replace(_plain_slot(line), cells=tuple(map(finished, of_line)))
-            for line, of_line in zip(table.lines, places, strict=True)
-        ],
+        name=re.sub("[^A-Za-z0-9]", "-", "-".join([table.name, *content.suites])),
+        lines=[replace(line, cells=tuple(map(finished, row))) for line, row in zip(lines, places, strict=True)],
         notes=[_plain(note) for note in (*notes, *closing)],
         footnotes=[(letter, _plain(text)) for text, letter in letters.items()],
     )
 
 
-def _most_seeds(found: Mapping[Address, Cell]) -> dict[str, int]:
-    """How many seeds a suite has: the most that any of its cells has."""
-    most: dict[str, int] = {}
-    for place, cell in found.items():
-        most[place.suite] = max(most.get(place.suite, 0), cell.seeds)
-    return most
+def _address(one: Slot, other: Slot) -> Address:
+    """What a line and a column say together; where both name a suite, the first is right."""
+    return Address(**{**other.address, **one.address})
+
+
+def _with_values(
+    slots: Sequence[Slot], across: Sequence[Slot], content: Content, omit: bool
+) -> tuple[list[Slot], list[str]]:
+    """The slots that have a value with any of those across, or all, and the headings of the others."""
+    absent = [slot for slot in slots if omit and not any(_address(slot, other) in content.cells for other in across)]
+    shown = [replace(slot, headings=tuple(map(_plain, slot.headings))) for slot in slots if slot not in absent]
+    return shown, [" ".join(slot.headings[:2]) for slot in absent]
 
 
 def _best(found: Mapping[Address, Cell], decimals: int, lowest_is_best: bool) -> dict[Address, Mark]:
@@ -157,53 +165,44 @@ def _best(found: Mapping[Address, Cell], decimals: int, lowest_is_best: bool) ->
     return marks
 
 
-def _remark(place: Address, content: Content, most_seeds: Mapping[str, int]) -> str:
+def _remark(place: Address, content: Content, most_seeds: int) -> str:
     """What a footnote says of a cell: why it has no value, or fewer seeds than others; empty if nothing is amiss."""
     reason = content.reasons.get((place.suite, place.method, place.weights), "")
     if place not in content.cells:
         return reason or "not evaluated"
-    seeds, most = content.cells[place].seeds, most_seeds[place.suite]
+    seeds = content.cells[place].seeds
     if seeds == 0:
         return "undefined: the class has no images"
-    return "" if seeds == most else f"{seeds} of {most} seeds" + (f"; {reason}" if reason else "")
+    return "" if seeds == most_seeds else f"{seeds} of {most_seeds} seeds" + (f"; {reason}" if reason else "")
 
 
 def _notes(
-    table: Table, content: Content, found: Mapping[Address, Cell], ranked: bool, absent: Sequence[str]
+    table: Table, content: Content, found: Mapping[Address, Cell], seeds: Mapping[str, int], ranked: bool, absent: str
 ) -> Iterator[str]:
     """Everything a reader must know to read the numbers."""
     if ranked:
-        yield f"Bold: best of {_rivals(table, content)}; underlined: second best."
+        rivals = "its column"
+        if "method" not in table.lines[0].address:
+            # All, because a wide table is printed in several parts.
+            rivals = f"all {len(content.rows)} columns in a row{' of a data set' if len(content.suites) > 1 else ''}"
+        yield f"Bold: best of {rivals}; underlined: second best."
     if any(slot.ours for slot in (*table.columns, *table.lines)):
         yield f"{OURS}: ours."
-    yield from _seed_notes(content, found)
+    shown = {suite: most for suite, most in seeds.items() if most}
+    if len(numbers := set(shown.values())) == 1 and (most := max(numbers)) > 1:
+        yield f"Mean ± sample standard deviation over {most} seeds."
+    elif several := [f"{most} ({content.suites[suite]})" for suite, most in shown.items() if most > 1]:
+        yield f"Mean ± sample standard deviation over seeds: {', '.join(several)}."
     yield from _image_notes(content, found)
-    if any(place.metric == "worst_class_accuracy" for place in found):
-        for suite, heading in content.suites.items():
-            # With 20 classes or more the worst class is a mean of several.
-            if (classes := len(content.classes(suite))) >= 20:
-                yield f"{heading}: worst is the mean of the {ceil(classes / 10)} lowest of {classes} class accuracies."
-    shown = dict.fromkeys((place.suite, place.evaluation) for place in found)
-    yield from (content.notes[place] for place in shown if place in content.notes)
+    for suite, heading in content.suites.items():
+        # With 20 classes or more the worst class is a mean of several.
+        classes = len(content.classes(suite))
+        if classes >= 20 and any(place.metric == "worst_class_accuracy" for place in found):
+            yield f"{heading}: worst is the mean of the {ceil(classes / 10)} lowest of {classes} class accuracies."
+    evaluations = dict.fromkeys((place.suite, place.evaluation) for place in found)
+    yield from (content.notes[place] for place in evaluations if place in content.notes)
     if absent:
-        yield f"Not evaluated: {_listed(absent)}."
-
-
-def _rivals(table: Table, content: Content) -> str:
-    """Among what the best was sought. Says `all`, because a wide table is printed in several parts."""
-    if "method" in table.lines[0].address:
-        return "its column"
-    return f"all {len(content.rows)} columns in a row{' of a data set' if len(content.suites) > 1 else ''}"
-
-
-def _seed_notes(content: Content, found: Mapping[Address, Cell]) -> Iterator[str]:
-    seeds = {suite: most for suite, most in _most_seeds(found).items() if most}
-    several = {suite: most for suite, most in seeds.items() if most > 1}
-    if len(several) == len(seeds) and len(set(several.values())) == 1:
-        yield f"Mean ± sample standard deviation over {max(several.values())} seeds."
-    elif several:
-        counted = ", ".join(f"{most} ({content.suites[suite]})" for suite, most in several.items())
-        yield f"Mean ± sample standard deviation over seeds: {counted}."
+        yield f"Not evaluated: {absent}."
 
 
 def _image_notes(content: Content, found: Mapping[Address, Cell]) -> Iterator[str]:
@@ -220,24 +219,6 @@ def _image_notes(content: Content, found: Mapping[Address, Cell]) -> Iterator[st
         elif evaluation != "corruption" and min(images) < everything:
             name = evaluation_heading(evaluation)
             yield f"{heading}: {name} on {min(images):,}{varies} of {everything:,} test images."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(names))
-
-
-def _letter(number: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    tens, ones = divmod(number, 26)
-    return (_letter(tens - 1) if tens else "") + "abcdefghijklmnopqrstuvwxyz"[ones]
-
-
-def _identifier(text: str) -> str:
-    return "".join(character if character.isascii() and character.isalnum() else "-" for character in text)
-
-
-def _plain_slot(slot: Slot) -> Slot:
-    return replace(slot, headings=tuple(map(_plain, slot.headings)))
 
 
 def _plain(text: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from rich import box
-from rich.cells import cell_len
-from rich.console import Group
+from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -23,20 +23,13 @@ def console_table(table: Table, width: int = 100) -> Group:
 
 def _fitting(table: Table, width: int) -> list[Table]:
     """Parts of one suite each, as wide as possible."""
+    console = Console(width=10**4)
     suites = [len(list(columns)) for _, columns in groupby(table.columns, key=lambda column: column.headings[0])]
     for max_columns in range(max(suites), 1, -1):
         parts = table.parts(max_columns)
-        if all(_width(part) <= width for part in parts):
+        if all(Measurement.get(console, console.options, _rich(part)).maximum <= width for part in parts):
             return parts
     return table.parts(1)
-
-
-def _width(table: Table) -> int:
-    columns = zip(*(map(_text, line.cells) for line in table.lines), strict=True)
-    numbers = (max(cell_len(text.plain) for text in column) for column in columns)
-    headings = (max(map(cell_len, heading.split("\n"))) for heading in _headings(table.columns))
-    labels = max(cell_len(marked(line.label, line.ours)) for line in table.lines)
-    return max(labels, cell_len(table.stub)) + sum(max(pair) + 1 for pair in zip(numbers, headings, strict=True))
 
 
 def _rich(table: Table) -> RichTable:
@@ -61,6 +54,6 @@ def _headings(columns: Sequence[Slot]) -> Iterator[str]:
 
 
 def _text(cell: Cell) -> Text:
-    text = Text(cell.number, style="")
-    text.stylize(_STYLES[cell.mark])
-    return text.append(f" ± {cell.spread}" if cell.spread else "").append(f" {cell.footnote}" if cell.footnote else "")
+    text = Text(cell.text)
+    text.stylize(_STYLES[cell.mark], 0, len(cell.number))
+    return text.append(f" {cell.footnote}" if cell.footnote else "")
