@@ -55,6 +55,6 @@ def test_markdown_of_its_own_syntax_is_shown_as_given(character):
 
 
 def test_a_file_is_written_as_returned(tmp_path):
-    grid = table1(content([entry(0.5)], (AT,)))
-    write_markdown(tmp_path / "table1.md", grid)
-    assert (tmp_path / "table1.md").read_bytes() == markdown(grid).encode()
+    table = table1(content([entry(0.5)], (AT,)))
+    write_markdown(tmp_path / "table1.md", table)
+    assert (tmp_path / "table1.md").read_bytes() == markdown(table).encode()

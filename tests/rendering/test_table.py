@@ -101,7 +101,7 @@ def test_headings_break_before_a_plus_and_never_inside_a_word(heading, lines):
     assert wrapped(heading) == lines
 
 
-def test_neighbours_share_headings_only_under_the_same_suite():
+def test_neighbors_share_headings_only_under_the_same_suite():
     whole = table([("A", "clean", "x"), ("A", "pgd", "x"), ("B", "pgd", "x"), ("B", "pgd", "y")])
     assert whole.spans(0) == [("A", 2), ("B", 2)]
     assert whole.spans(1) == [("clean", 1), ("pgd", 1), ("pgd", 2)]

@@ -73,14 +73,14 @@ def wide_note(text):
 
 @needs_tex
 @pytest.mark.parametrize(
-    ("grid", "complaint"),
+    ("table", "complaint"),
     [
         (wide_note("unbreakable" * 20), r"Overfull \hbox"),
         (replace(wide_note(""), notes=("A note of one line.",) * 90), "Float too large"),
     ],
 )
-def test_what_does_not_fit_is_found(reports, grid, complaint):
-    write_latex(reports / "tables" / "demo" / "table1.tex", grid)
+def test_what_does_not_fit_is_found(reports, table, complaint):
+    write_latex(reports / "tables" / "demo" / "table1.tex", table)
     assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)))
 
 
