@@ -3,7 +3,7 @@
 from fairat import paths
 from fairat.console import run_stage
 from fairat.files import whole_file
-from fairat.rendering.tables import table1, table2
+from fairat.rendering.tables import LAYOUTS
 from fairat.rendering.terminal import console_table
 from fairat.study import load_study
 from rich.console import Console
@@ -20,8 +20,8 @@ def main() -> None:
     content = suite_content(SUITE, study.suite(SUITE), study.runs_of(SUITE))
     with whole_file(OUTPUT) as beside, beside.open("w") as file:
         console = Console(file=file, force_terminal=True, color_system="standard", width=100, highlight=False)
-        for layout in (table1, table2):
-            console.print(console_table(layout(content), console.width))
+        for name in ("table1", "table2"):
+            console.print(console_table(LAYOUTS[name](content), console.width))
             console.print()
         for what, where in (
             ("Tables and figures for a paper", paths.tables(SUITE)),

@@ -1,7 +1,6 @@
 """The evidence of every printed cell and the papers' numbers -> how far each printed number is reproduced."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections import Counter
 from typing import Annotated
 
 import pandas as pd
@@ -11,11 +10,11 @@ from fairat.console import console, run_stage
 from fairat.errors import UserError
 from fairat.files import whole_directory, whole_file
 from fairat.papers.needs import PAPER_TARGETS, need
-from fairat.papers.published import PrintedCell, printed_cells
-from fairat.papers.reproduction import Reproduction, comparison_table, counted
+from fairat.papers.published import printed_cells
+from fairat.papers.reproduction import VERDICTS, compare, comparison_table
 from fairat.papers.reproduction_pages import page, summary
-from fairat.papers.shown import Wanted, look, wanted_by
-from fairat.results.aggregation import aggregate
+from fairat.papers.shown import look, wanted_by
+from fairat.results.aggregation import COLUMNS, aggregate
 from fairat.study import Study, load_study
 
 
@@ -26,11 +25,14 @@ def main(
     ] = None,
 ) -> None:
     """Compares every printed cell with what was evaluated so far."""
-    study = load_study()
-    cells = printed_cells()
+    study, cells = load_study(), printed_cells()
     replaced = _replacements(study, instead or [])
-    found = look(wanted_evidence(cells, study, replaced), study)
-    comparisons = Reproduction(cells, tidy_tables(found.used), study.suites, replaced).comparisons()
+    wanted = [one._replace(suite=replaced.get(one.suite, one.suite)) for one in wanted_by(map(need, cells))]
+    # A suite that stands in for another need not have all its runs.
+    found = look([one for one in dict.fromkeys(wanted) if one.key in study.runs], study)
+    files = [one.path for one in found.used]
+    table = aggregate(files) if files else pd.DataFrame(columns=list(COLUMNS))
+    comparisons = compare(cells, table, study.suites, replaced)
     with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
         for target in PAPER_TARGETS.values():
@@ -38,25 +40,11 @@ def main(
                 (directory / f"{target.name}.md").write_text(page(target, comparisons), encoding="utf-8")
     with whole_file(paths.REPRODUCTION) as beside:
         beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
-    counts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted(comparisons).items())
+    verdicts = Counter(one.verdict for one in comparisons)
+    counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in VERDICTS)
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
     if missing := found.note():
         console.print(missing, markup=False)
-
-
-def wanted_evidence(cells: Sequence[PrintedCell], study: Study, instead: Mapping[str, str]) -> list[Wanted]:
-    """The evidence of every printed cell; of a suite that stands in for another, of the runs that it has."""
-    wanted = wanted_by(map(need, cells))
-    replaced = [one._replace(suite=instead.get(one.suite, one.suite)) for one in wanted]
-    return [one for one in dict.fromkeys(replaced) if one.key in study.runs]
-
-
-def tidy_tables(evidence: Sequence[Wanted]) -> dict[str, pd.DataFrame]:
-    """The tidy table of each suite."""
-    files: dict[str, list[Path]] = {}
-    for one in evidence:
-        files.setdefault(one.suite, []).append(one.path)
-    return {suite: aggregate(paths_of_suite) for suite, paths_of_suite in files.items()}
 
 
 def _replacements(study: Study, pairs: list[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from fairat import paths
 from fairat.console import console, run_stage
 from fairat.files import whole_directory
 from fairat.methods.method import bases
+from fairat.papers.significance import significance_table
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
-from fairat.rendering.significance import significance_grid
 from fairat.results.significance import compare, comparison_table
 from fairat.study import Training, load_study
 
@@ -24,14 +24,13 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     methods = {run.method_name: run.method for run in trained}
     comparisons = compare(suite, bases(methods), study.evidence_of(suite))
     evaluations = ("clean", f"pgd{settings.evaluation.pgd.steps[0]}", "autoattack", "square")
+    shown = [one for one in comparisons if one.block.evaluation in evaluations]
     with whole_directory(paths.significance(suite)) as directory:
         comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)
-        for name, metric in METRICS.items() if comparisons else ():
-            grid = significance_grid(
-                f"{name.replace('_', '-')}-{suite}", settings.title, methods, comparisons, evaluations, metric
-            )
-            write_markdown(directory / f"{name}.md", grid)
-            write_latex(directory / f"{name}.tex", grid)
+        for name, metric in METRICS.items() if shown else ():
+            table = significance_table(name, settings.title, methods, shown, evaluations, metric)
+            write_markdown(directory / f"{name}.md", table)
+            write_latex(directory / f"{name}.tex", table)
     console.print(f"{suite}: {len(comparisons)} differences from bases in {paths.significance(suite)}")
 
 

@@ -11,12 +11,14 @@ from fairat import paths
 from fairat.console import console, run_stage
 from fairat.files import whole_directory
 from fairat.methods.parts import ConstantMargin
-from fairat.rendering.content import Content, Row
+from fairat.papers.figures import radii
+from fairat.papers.rows import suite_rows
 from fairat.rendering.figures import class_accuracy, class_cfps, class_epsilon, save_figure
+from fairat.rendering.filling import Content
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
 from fairat.rendering.notes import budget_notes
-from fairat.rendering.rows import suite_rows
+from fairat.rendering.table import Row
 from fairat.rendering.tables import LAYOUTS
 from fairat.results.aggregation import read_table
 from fairat.settings.suite import Suite
@@ -36,9 +38,9 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     # PDFs lie with the tables, for papers: DVC can show PNGs, but reports every PDF beside them as a failure.
     with whole_directory(paths.tables(suite)) as for_papers, whole_directory(paths.figures(suite)) as for_screens:
         for name, layout in LAYOUTS.items():
-            grid = layout(content)
-            write_markdown(for_papers / f"{name}.md", grid)
-            write_latex(for_papers / f"{name}.tex", grid)
+            table = layout(content)
+            write_markdown(for_papers / f"{name}.md", table)
+            write_latex(for_papers / f"{name}.tex", table)
         for name, figure in figures(suite, settings, runs, content):
             save_figure(figure, for_papers / f"{name}.pdf")
             save_figure(figure, for_screens / f"{name}.png")
@@ -74,7 +76,7 @@ def figures(name: str, suite: Suite, runs: list[Run], content: Content) -> Itera
     yield "figure1", class_cfps(content.table, rows, name, evaluation=content.pgd)
     yield "figure3", class_accuracy(content.table, rows, name, robust=content.pgd)
     if shown := class_wise(runs):
-        history = pd.concat(map(radii, shown), ignore_index=True)
+        history = pd.concat([radii(run.directory, run.method_name) for run in shown], ignore_index=True)
         labels = {run.method_name: run.presentation.label for run in shown}
         yield "figure4", class_epsilon(history, labels, suite.threat.epsilon)
 
@@ -99,17 +101,6 @@ def class_wise(runs: list[Run]) -> list[Training]:
     first_seeds = list({run.method_name: run for run in reversed(trainings)}.values())[::-1]
     attacking = [run for run in first_seeds if run.method.objective.has_robust_term]
     return [run for run in attacking if not isinstance(run.method.margin, ConstantMargin)] or attacking
-
-
-def radii(run: Run) -> pd.DataFrame:
-    """Radius of every class in every epoch of a run."""
-    table = pd.read_csv(
-        run.directory / "classes.csv",
-        usecols=["epoch", "class_name", "epsilon"],
-        dtype={"class_name": str},
-        keep_default_na=False,  # a class may be called NA, or 007
-    )
-    return table.assign(method=run.method_name)
 
 
 if __name__ == "__main__":

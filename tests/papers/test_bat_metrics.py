@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairat.evaluation.protocol import EvaluationSet, evaluate_model
-from fairat.rendering.content import Row
 from fairat.rendering.figures import source_and_target
+from fairat.rendering.table import Row
 from fairat.results import metrics
 from fairat.results.aggregation import aggregate
 from fairat.results.bootstrap import Bootstrap

@@ -67,10 +67,10 @@ def test_figure_3_has_a_dotted_line_at_the_overall_clean_accuracy_of_each_model(
 
 @BOTH
 def test_figure_4_has_the_margins_of_cfa_beside_those_of_fair_tat(all_figures, monkeypatch):
-    def radii(_, row):
-        return pd.DataFrame({"method": row.method, "epoch": 0, "class_name": list(CLASSES), "epsilon": 0.03})
+    def radii(_, method):
+        return pd.DataFrame({"method": method, "epoch": 0, "class_name": list(CLASSES), "epsilon": 0.03})
 
-    monkeypatch.setattr(figures, "_radii", radii)
+    monkeypatch.setattr(figures, "radii", radii)
     content = all_figures["figure4"]
     titles = [axes.get_title() for axes in figures.draw("figure4", content, content.rows, tidy([]), 8 / 255).axes]
     assert titles == ["CFA (AT with CFA's margin)", "FAIR-TAT"]

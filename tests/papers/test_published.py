@@ -27,13 +27,13 @@ def test_columns_are_typed():
     assert seeds == {5}
 
 
-def test_remarks_are_told_apart_by_their_token():
+def test_remarks_are_told_apart():
     second = printed_cells()[1]
-    assert second.remarks == {"margin_ambiguous": "see README", "inconsistent": "Table 7 has 66.8"}
+    assert second.remarks == ["margin_ambiguous: see README", "inconsistent: Table 7 has 66.8"]
 
 
 def test_table_9_means_the_corruptions_of_table_10_in_their_order():
-    """Spec 5: its printed labels are wrong from the seventh row on."""
+    """Its printed labels are wrong from the seventh row on."""
 
     def of(table):
         return [cell for cell in printed_cells() if (cell.source, cell.table) == ("fairtat", table)]

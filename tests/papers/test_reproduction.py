@@ -11,23 +11,16 @@ from fairat.errors import UserError
 from fairat.papers.needs import FIVE_SEEDS, PAPER_TARGETS, need
 from fairat.papers.published import printed_cells
 from fairat.papers.reproduction import (
-    VERDICTS,
     Comparison,
-    Noise,
-    Ours,
-    Reproduction,
+    compare,
+    compared,
     comparison_table,
-    counted,
     differences_in_setting,
-    noise_of,
-    ours_of,
-    typical_distance,
     typical_spreads,
 )
 from fairat.papers.reproduction_pages import page, summary
 from fairat.settings.suite import Suite
 from fairat.study import load_study
-from scipy.stats import norm, t
 
 from stages import report
 from tests.papers.toys import evaluate, train
@@ -45,7 +38,7 @@ def cell(
     return one
 
 
-def compared(one, *values, width=0.02, suite="cifar10", suites=None):
+def found(one, *values, width=0.02, suite="cifar10", suites=None):
     """The cell against a tidy table with a value (a fraction) of each seed."""
     wanted = need(one)
     keys = {"suite": suite, "method": wanted.method, "weights": wanted.weights, "evaluation": wanted.evaluation}
@@ -54,46 +47,45 @@ def compared(one, *values, width=0.02, suite="cifar10", suites=None):
         entry(value, seed=seed, **keys) | {"low": value - width / 2, "high": value + width / 2}
         for seed, value in enumerate(values)
     )
-    return Reproduction(cells(), {suite: table}, suites or study().suites, {wanted.suite: suite}).comparison(one)
+    comparisons = compare(cells(), table, suites or study().suites, {wanted.suite: suite})
+    return comparisons[cells().index(one)]
+
+
+def tolerance(one, *values, half=0.0, typical=9.0):
+    """Of numbers in percent, with intervals of `half` to either side."""
+    intervals = [(value, value - half, value + half) for value in values]
+    return compared(one, need(one), intervals, study().suites["cifar10"], typical).tolerance
 
 
 def test_the_tolerance_is_the_formula_of_the_documentation():
-    """Both with five seeds: Student's t for the degrees of freedom of Welch and Satterthwaite."""
-    one, ours = replace(cell(), std=0.3, seeds=5, note=""), Ours(83.0, 0.4, 5, 0.37)
-    noise = noise_of(one, ours, 5, typical=9.0)
-    a, b, c = 0.4**2 / 5, 0.3**2 / 5, 2 * 0.37**2
-    degrees = (a + b + c) ** 2 / (a**2 / 4 + b**2 / 4)
-    assert noise.degrees == pytest.approx(degrees)
-    assert noise.tolerance == pytest.approx(t.ppf(0.975, degrees) * sqrt(a + b + c))
-    assert (noise.seeds, noise.test) == (pytest.approx(sqrt(a + b)), pytest.approx(sqrt(c)))
-    assert (noise.spread_ours, noise.spread_printed) == ("own", "own")
+    one = replace(cell(), std=0.3, seeds=5, note="")
+    # Two seeds with the deviation 0.4, and e = 0.37.
+    values = (83.0 - 0.2 * sqrt(2), 83.0 + 0.2 * sqrt(2))
+    expected = 1.96 * sqrt(0.4**2 / 2 + 0.3**2 / 5 + 2 * 0.37**2)
+    assert tolerance(one, *values, half=1.96 * 0.37) == pytest.approx(expected)
 
 
 def test_one_seed_of_ours_takes_the_printed_spread():
-    noise = noise_of(replace(cell(), std=0.3, seeds=5, note=""), Ours(83.0, None, 1, 0.0), 5, typical=9.0)
-    assert (noise.spread_ours, noise.spread_printed, noise.degrees) == ("other's", "own", pytest.approx(4))
-    assert noise.tolerance == pytest.approx(t.ppf(0.975, 4) * 0.3 * sqrt(1 + 1 / 5))
+    one = replace(cell(), std=0.3, seeds=5, note="")
+    assert tolerance(one, 83.0) == pytest.approx(1.96 * 0.3 * sqrt(1 + 1 / 5))
 
 
 def test_a_single_printed_run_takes_our_spread():
-    noise = noise_of(replace(cell(), std=None, seeds=None), Ours(83.0, 0.4, 3, 0.0), 1, typical=9.0)
-    assert (noise.spread_ours, noise.spread_printed) == ("own", "other's")
-    assert noise.tolerance == pytest.approx(t.ppf(0.975, 2) * 0.4 * sqrt(1 / 3 + 1))
+    one = replace(cell(), std=None, seeds=None)
+    assert tolerance(one, 82.6, 83.0, 83.4) == pytest.approx(1.96 * 0.4 * sqrt(1 / 3 + 1))
 
 
 def test_two_single_runs_take_the_typical_spread():
-    noise = noise_of(replace(cell(), std=None, seeds=None), Ours(83.0, None, 1, 0.5), 1, typical=0.2)
-    assert (noise.spread_ours, noise.spread_printed) == ("typical", "typical")
-    assert noise.tolerance == pytest.approx(norm.ppf(0.975) * sqrt(2 * 0.2**2 + 2 * 0.5**2), rel=1e-4)
+    one = replace(cell(), std=None, seeds=None)
+    assert tolerance(one, 83.0, half=1.96 * 0.5, typical=0.2) == pytest.approx(1.96 * sqrt(2 * 0.2**2 + 2 * 0.5**2))
 
 
 def test_a_printed_deviation_that_is_doubted_is_not_used():
     """Table 7, FAIR-TAT + TRADES, PGD overall: 1.1 may be a misprint of 0.1."""
     one = cell(label="FAIR-TAT + TRADES", evaluation="pgd")
     assert one.std == 1.1
-    noise = noise_of(one, Ours(50.0, None, 1, 0.3), 5, typical=0.25)
-    assert (noise.spread_ours, noise.spread_printed) == ("typical", "typical")
-    assert compared(one, 0.5).reasons == ()
+    assert tolerance(one, 50.0, typical=0.25) == pytest.approx(1.96 * 0.25 * sqrt(1 + 1 / 5))
+    assert found(one, 0.5).reasons == ()
 
 
 def test_typical_spreads_are_medians_of_the_printed_ones():
@@ -106,18 +98,9 @@ def test_typical_spreads_are_medians_of_the_printed_ones():
     assert spreads["clean", "worst"] > spreads["clean", "overall"]
 
 
-def test_the_error_over_test_images_comes_from_the_interval():
-    ours = ours_of([(0.5, 0.48, 0.52), (0.54, 0.50, 0.58)], 1000)
-    assert ours is not None
-    assert (ours.mean, ours.seeds, ours.std) == (pytest.approx(52), 2, pytest.approx(4 / sqrt(2)))
-    assert ours.test_error == pytest.approx(sqrt((2**2 + 4**2) / 2) / norm.ppf(0.975))
-
-
-def test_an_accuracy_of_zero_has_the_error_of_the_rule_of_three():
-    """No image of 1000 right: up to 0.3 % of others may be, with 95 % confidence."""
-    ours = ours_of([(0.0, 0.0, 0.0)], 1000)
-    assert ours is not None
-    assert ours.test_error * norm.ppf(0.975) == pytest.approx(0.3)
+def test_mean_and_deviation_are_in_percent_over_seeds():
+    ours = found(cell(), 0.5, 0.54)
+    assert (ours.ours, ours.seeds, ours.std) == (pytest.approx(52), 2, pytest.approx(4 / sqrt(2)))
 
 
 def test_repetitions_of_one_experiment_are_within_as_often_as_said():
@@ -130,10 +113,9 @@ def test_repetitions_of_one_experiment_are_within_as_often_as_said():
             0.25 / images
         )
         half = 1.96 * sqrt(0.25 / images)
-        ours = ours_of([(value, value - half, value + half) for value in trained[0]], 1000)
-        assert ours is not None
+        ours = [(100 * value, 100 * (value - half), 100 * (value + half)) for value in trained[0]]
         one = replace(cell(), value=100 * trained[1].mean(), std=100 * trained[1].std(ddof=1), seeds=5, note="")
-        comparison = Comparison(one, need(one), ours, noise_of(one, ours, 5, 9.0), ())
+        comparison = compared(one, need(one), ours, study().suites["cifar10"], 9.0)
         within += comparison.verdict == "within"
     assert within / trials == pytest.approx(0.95, abs=0.02)
 
@@ -150,9 +132,7 @@ def test_repetitions_of_one_experiment_are_within_as_often_as_said():
 )
 def test_higher_accuracies_and_lower_errors_are_better(metric, source, distance, verdict):
     one = cell(table=1, source=source, metric=metric, label={"bat": "PGD-AT", "fairtat": "FRL"}[source])
-    comparison = Comparison(
-        one, need(one), Ours(one.value + distance, 0.2, 5, 0.4), Noise(0.2, 0.4, 8, "own", "own"), ()
-    )
+    comparison = Comparison(one, need(one), one.value + distance, 0.2, 5, tolerance=1.5)
     assert comparison.verdict == verdict
     assert comparison.difference == pytest.approx(distance)
 
@@ -171,22 +151,22 @@ def test_higher_accuracies_and_lower_errors_are_better(metric, source, distance,
 def test_printed_cells_that_cannot_be_right_are_not_comparable(one, reason):
     printed = cell(**one)
     suite = need(printed).suite
-    found = compared(printed, printed.value / 100, suite=suite)
-    assert found.verdict == "not comparable"
-    assert found.reasons[0].startswith(reason)
+    comparison = found(printed, printed.value / 100, suite=suite)
+    assert comparison.verdict == "not comparable"
+    assert comparison.reasons[0].startswith(reason)
 
 
 def test_runs_of_cells_equal_to_another_method_are_not_comparable_but_a_repeated_value_is():
     copied = next(c for c in cells() if "repeated: run of 7 rows" in c.note)
     alike = next(c for c in cells() if c.note.startswith("repeated: same value as") and c.dataset == "cifar10")
-    assert compared(copied, copied.value / 100).verdict == "not comparable"
-    assert compared(alike, alike.value / 100).verdict == "within"
+    assert found(copied, copied.value / 100).verdict == "not comparable"
+    assert found(alike, alike.value / 100).verdict == "within"
 
 
 @pytest.mark.parametrize("token", ["margin_ambiguous", "ocr_repair", "ocr_fused", "label_shifted", "naming", "assumed"])
 def test_other_remarks_are_mentioned_only(token):
-    found = next(c for c in cells() if c.note.startswith(f"{token}:") and " | " not in c.note)
-    comparison = compared(found, found.value / 100, suite=need(found).suite)
+    odd = next(c for c in cells() if c.note.startswith(f"{token}:") and " | " not in c.note)
+    comparison = found(odd, odd.value / 100, suite=need(odd).suite)
     assert not any(token in reason for reason in comparison.reasons)
     assert comparison.remarks[-1].startswith(token)
 
@@ -214,7 +194,7 @@ SMALL = {
 def test_reduced_attacks_are_named():
     suite = Suite.model_validate(SMALL)
     reasons = {
-        one.evaluation: differences_in_setting(one, need(one), suite)[4:]
+        one.evaluation: list(differences_in_setting(one, need(one), suite))[4:]
         for one in cells()
         if one.dataset == "cifar10" and one.source == "fairtat" and one.table in (1, 2)
     }
@@ -225,9 +205,9 @@ def test_reduced_attacks_are_named():
 
 def test_another_suite_in_the_place_of_the_papers_is_not_comparable_for_every_reason():
     one = cell(table=2, label="AT", evaluation="square", source="fairtat")
-    found = compared(one, 0.5, suite="small", suites={"small": Suite.model_validate(SMALL)})
-    assert found.verdict == "not comparable"
-    assert found.reasons == (
+    comparison = found(one, 0.5, suite="small", suites={"small": Suite.model_validate(SMALL)})
+    assert comparison.verdict == "not comparable"
+    assert comparison.reasons == (
         "other images: Digits (digits), not cifar10",
         "a network of width 8 instead of 64",
         "trained for 6% of the epochs",
@@ -243,38 +223,35 @@ def test_made_corruptions_are_not_those_of_the_paper():
     made = suite.model_copy(
         update={"data": study().suites["cifar100"].data.model_copy(update={"source": suite.data.source})}
     )
-    assert differences_in_setting(one, need(one), made) == ["other corrupted images (made), not CIFAR-10-C"]
+    assert list(differences_in_setting(one, need(one), made)) == ["other corrupted images (made), not CIFAR-10-C"]
 
 
 def test_a_transformer_without_its_checkpoint_is_not_comparable():
     one = next(c for c in cells() if c.architecture == "xcit_s12")
-    reasons = differences_in_setting(one, need(one), study().suites["cifar10_xcit"])
+    reasons = list(differences_in_setting(one, need(one), study().suites["cifar10_xcit"]))
     assert "trained from random weights: the checkpoint that the paper starts from is not set" in reasons
 
 
 def test_seeds_that_are_not_asked_for_do_not_count_and_missing_ones_are_mentioned():
-    found = compared(cell(), *[0.83] * 2)
-    assert need(found.cell).seeds == FIVE_SEEDS
-    assert found.ours is not None
-    assert found.ours.seeds == 2
-    assert found.remarks[0] == "2 of 5 seeds"
-    single = compared(cell(table=1), 0.83, 0.9, 0.9)
-    assert single.ours is not None
-    assert (single.ours.seeds, single.ours.mean) == (1, pytest.approx(83))
+    comparison = found(cell(), *[0.83] * 2)
+    assert need(comparison.cell).seeds == FIVE_SEEDS
+    assert comparison.seeds == 2
+    assert comparison.remarks[0] == "2 of 5 seeds"
+    single = found(cell(table=1), 0.83, 0.9, 0.9)
+    assert (single.seeds, single.ours) == (1, pytest.approx(83))
 
 
 def test_a_number_that_is_undefined_is_not_there():
-    assert compared(cell(), float("nan")).verdict == "not run"
+    assert found(cell(), float("nan")).verdict == "not run"
 
 
 @cache
 def nothing_run():
-    return Reproduction(cells(), {}, study().suites, {}).comparisons()
+    return compare(cells(), tidy([]), study().suites, {})
 
 
 def test_without_runs_every_cell_is_not_run():
-    assert counted(nothing_run()) == dict.fromkeys(VERDICTS, 0) | {"not run": 1379}
-    assert typical_distance(nothing_run()) is None
+    assert {one.verdict for one in nothing_run()} == {"not run"}
     assert summary(nothing_run(), "x").count("| not run |") == 1
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in summary(nothing_run(), "x")
 
@@ -288,7 +265,7 @@ def test_the_pages_hold_every_printed_cell_once():
 
 def test_every_record_of_the_list_says_why():
     one = cell(table=2, label="AT", evaluation="square")
-    table = comparison_table([compared(one, 0.5, suite="demo"), *nothing_run()[:1]])
+    table = comparison_table([found(one, 0.5, suite="demo"), *nothing_run()[:1]])
     assert list(table["verdict"]) == ["not comparable", "not run"]
     assert "other images: Digits" in table["reasons"].tolist()[0]
     assert table["tolerance"].notna().tolist() == [True, False]

@@ -35,7 +35,7 @@ SHAPES = {
 """reports/published/README.md; BAT Table 1 has its three data sets side by side, and below one another on the page."""
 
 
-def grid_of(name, **changes):
+def table_of(name, **changes):
     target = PAPER_TARGETS[name]
     return paper_table(target, entries(target), replace(printed_as_ours(target), **changes))
 
@@ -43,27 +43,27 @@ def grid_of(name, **changes):
 @pytest.mark.parametrize("name", TABLES)
 def test_every_printed_number_stands_in_our_table_with_the_printed_decimals(name):
     target = PAPER_TARGETS[name]
-    grid = grid_of(name)
-    assert (len(grid.lines), len(grid.columns)) == SHAPES[name]
-    shown = sorted(cell.number for line in grid.lines for cell in line.cells if cell.mean is not None)
+    table = table_of(name)
+    assert (len(table.lines), len(table.columns)) == SHAPES[name]
+    shown = sorted(cell.number for line in table.lines for cell in line.cells if cell.mean is not None)
     assert shown == sorted(f"{entry.cell.value:.{target.decimals}f}" for entry in entries(target))
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_bear_the_printed_labels_in_the_printed_order(name):
-    grid = grid_of(name)
+    table = table_of(name)
     printed = list(dict.fromkeys(entry.cell.label for entry in entries(PAPER_TARGETS[name])))
-    found = [one.headings[-1] for one in grid.columns] if name in SIDEWAYS else [line.label for line in grid.lines]
+    found = [one.headings[-1] for one in table.columns] if name in SIDEWAYS else [line.label for line in table.lines]
     assert [label.replace("λ", "lambda").replace("Φ", "Phi") for label in found] == printed
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name not in (*SIDEWAYS, "bat_table4")])
 def test_every_number_stands_in_its_row_and_column(name):
-    grid = grid_of(name)
+    table = table_of(name)
     by_place = {}
     for entry in entries(PAPER_TARGETS[name]):
         by_place.setdefault(entry.cell.label, {})[entry.need.suite, entry.need.evaluation, entry.need.metric] = entry
-    for line, row in zip(grid.lines, by_place.values(), strict=True):
+    for line, row in zip(table.lines, by_place.values(), strict=True):
         values = [
             entry.cell.value / 100
             for suite in dict.fromkeys(key[0] for key in row)
@@ -74,92 +74,92 @@ def test_every_number_stands_in_its_row_and_column(name):
 
 
 def test_table_9_stands_under_the_corruptions_it_was_measured_on():
-    """Spec 5: `contrast 83.4` is pixelate, `fog 41.0` is contrast."""
-    grid = grid_of("table9")
-    lines = {line.label: [cell.mean for cell in line.cells] for line in grid.lines}
+    """The printed `contrast 83.4` is pixelate, `fog 41.0` is contrast."""
+    table = table_of("table9")
+    lines = {line.label: [cell.mean for cell in line.cells] for line in table.lines}
     cells = [cell for cell in PAPER_TARGETS["table9"].cells if cell.corruption == "fog"]
     assert lines["Contrast"] == [cell.value / 100 for cell in cells]
     assert "Glass blur" not in lines
-    assert any("wrong from the seventh row on" in note for note in grid.notes)
+    assert any("wrong from the seventh row on" in note for note in table.notes)
 
 
 def test_the_rows_of_the_papers_own_methods_are_marked():
     """FAIR-TAT marks nine rows of Table 1 and none of Table 6, where six are its own."""
     marked = {
-        name: [line.label for line in grid_of(name).lines if line.ours] for name in ("table1", "table6", "bat_table1")
+        name: [line.label for line in table_of(name).lines if line.ours] for name in ("table1", "table6", "bat_table1")
     }
     assert marked["table1"] == [cell.label for cell in PAPER_TARGETS["table1"].cells[::8] if cell.is_ours]
     assert len(marked["table6"]) == 9, "with its three ablations"
     assert marked["bat_table1"] == ["Ours (BAT)"]
-    assert [one.headings[-1] for one in grid_of("table9").columns if not one.ours] == []
+    assert [one.headings[-1] for one in table_of("table9").columns if not one.ours] == []
 
 
 def test_groups_are_parted_as_in_the_paper():
-    gaps = {line.label: line.gap for line in grid_of("table1").lines}
+    gaps = {line.label: line.gap for line in table_of("table1").lines}
     assert [label for label, gap in gaps.items() if gap == "rule"] == ["TRADES", "FAT", "FRL"]
     assert [label for label, gap in gaps.items() if gap == "space"][:2] == ["AT + EMA", "AT + CFA"]
 
 
 def test_the_highest_accuracy_and_the_lowest_error_are_best():
-    grid, errors = grid_of("table5"), grid_of("bat_table3")
-    for table, best in ((grid, max), (errors, min)):
-        for column in range(len(table.columns)):
-            cells = [line.cells[column] for line in table.lines]
+    table, errors = table_of("table5"), table_of("bat_table3")
+    for either, best in ((table, max), (errors, min)):
+        for column in range(len(either.columns)):
+            cells = [line.cells[column] for line in either.lines]
             values = [cell.mean for cell in cells if cell.mean is not None]
             assert {cell.mean for cell in cells if cell.mark == "best"} == {best(values)}
             assert any(cell.mark == "second" for cell in cells)
 
 
 def test_rows_of_different_data_are_not_ranked():
-    assert {cell.mark for line in grid_of("bat_table4").lines for cell in line.cells} == {""}
+    assert {cell.mark for line in table_of("bat_table4").lines for cell in line.cells} == {""}
 
 
 def test_five_seeds_have_a_mean_and_a_deviation():
-    cell = grid_of("table7").lines[0].cells[0]
+    cell = table_of("table7").lines[0].cells[0]
     assert cell.text == "83.5 ± 0.0"
-    assert "Mean ± sample standard deviation over 5 seeds." in grid_of("table7").notes
-    assert grid_of("table1").lines[0].cells[0].text == "83.5"
+    assert "Mean ± sample standard deviation over 5 seeds." in table_of("table7").notes
+    assert table_of("table1").lines[0].cells[0].text == "83.5"
 
 
 def test_what_was_not_run_is_a_dash_and_nothing_is_invented():
     target = PAPER_TARGETS["table7"]
     half = [entry for entry in entries(target) if entry.need.method in ("at", "fair_tat")]
     ours = replace(printed_as_ours(target), table=tidy(half), closing=("17 are missing.",))
-    grid = paper_table(target, entries(target), ours)
-    assert (len(grid.lines), len(grid.columns)) == (23, 4)
-    with_numbers = [line.label for line in grid.lines if any(cell.mean is not None for cell in line.cells)]
+    table = paper_table(target, entries(target), ours)
+    assert (len(table.lines), len(table.columns)) == (23, 4)
+    with_numbers = [line.label for line in table.lines if any(cell.mean is not None for cell in line.cells)]
     assert with_numbers == list(dict.fromkeys(entry.cell.label for entry in half))
-    dashes = {cell.text for line in grid.lines[6:] for cell in line.cells}
+    dashes = {cell.text for line in table.lines[6:] for cell in line.cells}
     assert dashes == {"–"}
-    assert grid.notes[-1] == "17 are missing."
-    assert grid.footnotes == (("a", "not evaluated"),)
+    assert table.notes[-1] == "17 are missing."
+    assert table.footnotes == [("a", "not evaluated")]
 
 
 def test_a_table_without_any_number_is_all_dashes():
-    grid = grid_of("bat_table1", table=tidy([]))
-    assert {cell.text for line in grid.lines for cell in line.cells} == {"–"}
+    table = table_of("bat_table1", table=tidy([]))
+    assert {cell.text for line in table.lines for cell in line.cells} == {"–"}
 
 
 def test_fewer_seeds_than_others_are_told():
     target = PAPER_TARGETS["table7"]
     some, others = tidy(entries(target)[:4]), tidy(entries(target)[4:8], seeds=3)
-    grid = paper_table(target, entries(target), replace(printed_as_ours(target), table=pd.concat([some, others])))
-    assert grid.footnotes == (("a", "3 of 5 seeds"), ("b", "not evaluated"))
+    table = paper_table(target, entries(target), replace(printed_as_ours(target), table=pd.concat([some, others])))
+    assert table.footnotes == [("a", "3 of 5 seeds"), ("b", "not evaluated")]
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_markdown_and_latex_hold_every_remark(name):
-    grid = grid_of(name)
-    assert set(REMARKS[name]) <= set(grid.notes)
-    assert grid.caption in markdown(grid).replace("\\", "")
-    assert r"\bottomrule" in latex(grid)
+    table = table_of(name)
+    assert set(REMARKS[name]) <= set(table.notes)
+    assert table.caption in markdown(table).replace("\\", "")
+    assert r"\bottomrule" in latex(table)
 
 
 def test_the_demo_stands_in_the_papers_layout_and_says_that_it_is_the_demo():
-    target, shown = next((one, cells) for one, cells in demo_tables(["at", "fair_tat"]).items() if one.name == "table7")
-    grid = paper_table(target, shown, Ours(tidy(shown), TITLES, subject="Digits, one seed"))
-    assert grid.caption == "Digits, one seed, in the layout of FAIR-TAT Table 7. In percent."
-    assert [line.label for line in grid.lines] == [
+    target, shown = next((one, cells) for one, cells in demo_tables(["at", "fair_tat"]).items() if one.name == "table1")
+    table = paper_table(target, shown, Ours(tidy(shown), TITLES, subject="Digits, one seed"))
+    assert table.caption == "Digits, one seed, in the layout of FAIR-TAT Table 1. In percent."
+    assert [line.label for line in table.lines] == [
         "AT",
         "FAIR-TAT",
         "AT + EMA",
@@ -167,11 +167,11 @@ def test_the_demo_stands_in_the_papers_layout_and_says_that_it_is_the_demo():
         "AT + CFA",
         "FAIR-TAT + CFA",
     ]
-    assert [column.headings for column in grid.columns[:2]] == [
+    assert [column.headings for column in table.columns[:2]] == [
         ("Digits", "Clean", "Overall"),
         ("Digits", "Clean", "Worst"),
     ]
-    assert not set(REMARKS["table7"]) & set(grid.notes)
+    assert not set(REMARKS["table1"]) & set(table.notes)
 
 
 def test_the_demo_leaves_out_other_data_and_tables_it_has_no_row_of():
@@ -179,11 +179,18 @@ def test_the_demo_leaves_out_other_data_and_tables_it_has_no_row_of():
     assert names == ["table6", "bat_table1"]
 
 
+def test_the_demo_shows_the_same_numbers_once():
+    """On one seed, Tables 7 and 8 are Tables 1 and 2."""
+    names = {target.name for target in demo_tables(["at", "fair_tat", "trades"])}
+    assert {"table1", "table2", "table5"} <= names
+    assert not {"table7", "table8"} & names
+
+
 @pytest.mark.parametrize(
     ("name", "method"), [("table5", "fair_tat_one_pass"), ("table6", "fair_tat_constant_one_pass")]
 )
 def test_an_ablation_table_has_fair_tat_with_one_clean_pass_below_fair_tat(name: str, method: str) -> None:
-    labels = [line.label for line in grid_of(name).lines]
+    labels = [line.label for line in table_of(name).lines]
     added = [label for label in labels if "one clean pass" in label]
     assert added == [f"FAIR-TAT (CTS, one clean pass){weights}" for weights in ("", " + EMA", " + CFA")]
     for label in added:

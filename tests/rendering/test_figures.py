@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from fairat.errors import UserError
-from fairat.rendering.content import Row
 from fairat.rendering.figures import (
     PALETTE,
     class_accuracy,
@@ -19,6 +18,7 @@ from fairat.rendering.figures import (
     source_and_target,
 )
 from fairat.rendering.series import class_series
+from fairat.rendering.table import Row
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -283,8 +283,8 @@ def test_a_class_without_a_value_has_no_bar_and_the_others_stay_in_place():
     table = tidy([*accuracies(), *accuracies("fair_tat", (0.6, float("nan"), 0.4))])
     (above, _) = drawn(class_accuracy(table, [AT, OURS], "demo")).axes
     np.testing.assert_equal(heights(above)[1], [60, float("nan"), 40])
-    centres = [bar.get_x() + bar.get_width() / 2 for bar in above.containers[1]]
-    np.testing.assert_allclose(np.diff(centres), 1)
+    centers = [bar.get_x() + bar.get_width() / 2 for bar in above.containers[1]]
+    np.testing.assert_allclose(np.diff(centers), 1)
 
 
 def test_many_classes_are_sorted_curves_method_by_method():

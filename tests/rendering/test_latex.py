@@ -5,12 +5,13 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from fairat.rendering.content import Row
 from fairat.rendering.latex import escaped, latex, write_latex
-from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, table1, table9
+from fairat.rendering.table import Row
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, content, entry, four, of_classes, seeds
 
+table1, _, _, table9, classes_clean, _ = LAYOUTS.values()
 GREEK = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩαβγδεζηθικλμνξοπρςστυφχψω"
 SYMBOLS = "ϵϑϕϖϱ±×÷·−◇≤≥≠≈∼∝∈‖∞∂∇ℓ√∑∏←→↑↓⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉"
 
@@ -199,9 +200,9 @@ def test_a_table_longer_than_a_page_continues_with_caption_and_notes():
 
 
 def test_a_file_is_written_as_returned(tmp_path):
-    grid = table9(everything())
-    write_latex(tmp_path / "table9.tex", grid)
-    assert (tmp_path / "table9.tex").read_bytes() == latex(grid).encode()
+    table = table9(everything())
+    write_latex(tmp_path / "table9.tex", table)
+    assert (tmp_path / "table9.tex").read_bytes() == latex(table).encode()
 
 
 def compiled(directory, encoding=""):
@@ -234,9 +235,9 @@ def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(
         for metric in ("overall_accuracy", "worst_class_accuracy")
     ]
     rows = [Row(f"m{number}", "last", f"<{letter}>") for number, letter in enumerate(GREEK + SYMBOLS)]
-    grid = table1(content(entries, rows, suites={"demo": "λ and Φ"}))
-    grid = replace(grid, caption=f"{GREEK} {SYMBOLS}", notes=(GREEK, SYMBOLS))
-    write_latex(tmp_path / "tables.tex", grid)
+    table = table1(content(entries, rows, suites={"demo": "λ and Φ"}))
+    table = replace(table, caption=f"{GREEK} {SYMBOLS}", notes=(GREEK, SYMBOLS))
+    write_latex(tmp_path / "tables.tex", table)
     assert "Missing character" not in compiled(tmp_path, encoding)
     text = printed(tmp_path)
     if text is not None:

@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import pytest
 from fairat.rendering.markdown import escaped, markdown, write_markdown
-from fairat.rendering.tables import table1, table9
+from fairat.rendering.tables import LAYOUTS
 
 from tests.rendering.toys import AT, OURS, content, entry, four, seeds
+
+table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
 
 def test_a_small_table_reads_as_written_here():
@@ -53,6 +55,6 @@ def test_markdown_of_its_own_syntax_is_shown_as_given(character):
 
 
 def test_a_file_is_written_as_returned(tmp_path):
-    grid = table1(content([entry(0.5)], (AT,)))
-    write_markdown(tmp_path / "table1.md", grid)
-    assert (tmp_path / "table1.md").read_bytes() == markdown(grid).encode()
+    table = table1(content([entry(0.5)], (AT,)))
+    write_markdown(tmp_path / "table1.md", table)
+    assert (tmp_path / "table1.md").read_bytes() == markdown(table).encode()

@@ -4,11 +4,13 @@ import pandas as pd
 import pytest
 from fairat import paths
 from fairat.errors import UserError
-from fairat.rendering.content import Content, Row
-from fairat.rendering.tables import CORRUPTIONS, LAYOUTS, classes_clean, classes_pgd, table1, table2, table3, table9
+from fairat.rendering.filling import Content
+from fairat.rendering.table import Row
+from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, OURS, TRADES, content, entry, four, of_classes, seeds
 
+table1, table2, table3, table9, classes_clean, classes_pgd = LAYOUTS.values()
 SUITES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 EVALUATIONS = {"clean": "Clean", "pgd10": "PGD-10", "autoattack": "AutoAttack", "square": "Square"}
 METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst"}
@@ -30,28 +32,28 @@ def as_content(rows, suites):
     return content(entries, lines, suites=suites)
 
 
-def cells(grid):
-    return [[cell.mean for cell in line.cells] for line in grid.lines]
+def cells(table):
+    return [[cell.mean for cell in line.cells] for line in table.lines]
 
 
-def marks(grid):
-    return [[cell.mark for cell in line.cells] for line in grid.lines]
+def marks(table):
+    return [[cell.mark for cell in line.cells] for line in table.lines]
 
 
 @pytest.mark.parametrize(("number", "layout", "shape"), [(1, table1, (23, 8)), (2, table2, (22, 6))])
 def test_tables_1_and_2_have_the_printed_lines_columns_marks_and_numbers(number, layout, shape):
     rows = printed(number)
-    grid = layout(as_content(rows, SUITES))
+    table = layout(as_content(rows, SUITES))
     headings = [
         (SUITES[suite], EVALUATIONS[evaluation], METRICS[metric])
         for suite, evaluation, metric in rows[["suite", "evaluation", "metric"]].drop_duplicates().itertuples(False)
     ]
-    assert [column.headings for column in grid.columns] == sorted(headings, key=lambda one: one[0])
-    assert [line.label for line in grid.lines] == list(rows["method"].unique())
-    assert {line.label for line in grid.lines if line.ours} == set(rows.loc[rows["is_ours"], "method"])
+    assert [column.headings for column in table.columns] == sorted(headings, key=lambda one: one[0])
+    assert [line.label for line in table.lines] == list(rows["method"].unique())
+    assert {line.label for line in table.lines if line.ours} == set(rows.loc[rows["is_ours"], "method"])
     by_suite = rows.sort_values("suite", kind="stable").groupby("method", sort=False)["value"].apply(list)
-    assert cells(grid) == [by_suite[line.label] for line in grid.lines]
-    assert (len(grid.lines), len(grid.columns)) == shape
+    assert cells(table) == [by_suite[line.label] for line in table.lines]
+    assert (len(table.lines), len(table.columns)) == shape
 
 
 def test_table_2_says_what_the_paper_did_not_evaluate():
@@ -62,13 +64,13 @@ def test_table_2_says_what_the_paper_did_not_evaluate():
 def test_tables_3_and_9_have_the_printed_lines_columns_and_numbers(number, layout):
     """Table 9 has the layout of Table 10, whose labels of corruptions are right."""
     rows = printed(number)
-    grid = layout(as_content(rows, {"cifar10-c": "CIFAR-10-C"}))
-    assert [column.headings for column in grid.columns] == [("CIFAR-10-C", name) for name in rows["method"].unique()]
+    table = layout(as_content(rows, {"cifar10-c": "CIFAR-10-C"}))
+    assert [column.headings for column in table.columns] == [("CIFAR-10-C", name) for name in rows["method"].unique()]
     assert list(rows["corruption"].unique()) == list(CORRUPTIONS)
-    assert [line.label for line in grid.lines] == list(CORRUPTIONS.values())
+    assert [line.label for line in table.lines] == list(CORRUPTIONS.values())
     expected = rows.pivot(index="corruption", columns="method", values="value")
-    assert cells(grid) == expected.loc[list(CORRUPTIONS), list(rows["method"].unique())].to_numpy().tolist()
-    assert (len(grid.lines), len(grid.columns)) == (18, 9)
+    assert cells(table) == expected.loc[list(CORRUPTIONS), list(rows["method"].unique())].to_numpy().tolist()
+    assert (len(table.lines), len(table.columns)) == (18, 9)
 
 
 def test_the_best_and_the_second_of_each_column_are_marked():
@@ -77,8 +79,8 @@ def test_the_best_and_the_second_of_each_column_are_marked():
         *four("fair_tat", 0.7, 0.6, 0.5, 0.2),
         *four("trades", 0.9, 0.4, 0.3, 0.15),
     ]
-    grid = table1(content(entries, (AT, OURS, TRADES)))
-    assert marks(grid) == [
+    table = table1(content(entries, (AT, OURS, TRADES)))
+    assert marks(table) == [
         ["second", "second", "second", ""],
         ["", "best", "best", "best"],
         ["best", "", "", "second"],
@@ -91,9 +93,9 @@ def test_what_prints_equal_is_tied_and_ties_are_all_marked():
         *four("fair_tat", 0.80002, 0.5, 0, 0),
         *four("trades", 0.7, 0.4, 0, 0),
     ]
-    grid = table1(content(entries, (AT, OURS, TRADES)))
-    assert [line[0] for line in marks(grid)] == ["best", "best", "second"]
-    assert [line[1] for line in marks(grid)] == ["best", "best", "second"]
+    table = table1(content(entries, (AT, OURS, TRADES)))
+    assert [line[0] for line in marks(table)] == ["best", "best", "second"]
+    assert [line[1] for line in marks(table)] == ["best", "best", "second"]
 
 
 def test_a_number_without_rivals_is_not_marked():
@@ -107,50 +109,50 @@ def test_a_number_without_rivals_is_not_marked():
 def test_missing_numbers_are_dashes_that_say_why():
     rows = [AT, replace(AT, weights="fawa", label="AT + CFA"), OURS]
     reason = "the gate never opened"
-    grid = table1(
+    table = table1(
         content(
             [*four("at", 0.8, 0.5, 0.4, 0.1), *four("fair_tat", 0.7, None, 0.5, 0.2)],
             rows,
             reasons={("demo", "at", "fawa"): reason},
         )
     )
-    assert [cell.text for cell in grid.lines[1].cells] == ["–"] * 4
-    assert [cell.footnote for cell in grid.lines[1].cells] == ["a"] * 4
-    assert grid.lines[2].cells[1].text == "–"
-    assert grid.footnotes == (("a", reason), ("b", "not evaluated"))
-    assert marks(grid)[1] == [""] * 4
+    assert [cell.text for cell in table.lines[1].cells] == ["–"] * 4
+    assert [cell.footnote for cell in table.lines[1].cells] == ["a"] * 4
+    assert table.lines[2].cells[1].text == "–"
+    assert table.footnotes == [("a", reason), ("b", "not evaluated")]
+    assert marks(table)[1] == [""] * 4
 
 
 def test_a_number_of_a_class_without_images_is_undefined_not_zero():
     entries = [*of_classes("at", {"cat": 0.5}), entry(None, metric="class_accuracy", class_name="eel")]
-    grid = classes_clean(content(entries, (AT,)))
-    assert [cell.text for line in grid.lines for cell in line.cells] == ["50.0", "–"]
-    assert grid.footnotes == (("a", "undefined: the class has no images"),)
+    table = classes_clean(content(entries, (AT,)))
+    assert [cell.text for line in table.lines for cell in line.cells] == ["50.0", "–"]
+    assert table.footnotes == [("a", "undefined: the class has no images")]
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation():
-    grid = table1(content(seeds([0.48, 0.484, 0.481, 0.485, 0.48]), (AT,)))
-    assert grid.lines[0].cells[0].text == "48.2 ± 0.2"
-    assert "Mean ± sample standard deviation over 5 seeds." in grid.notes
+    table = table1(content(seeds([0.48, 0.484, 0.481, 0.485, 0.48]), (AT,)))
+    assert table.lines[0].cells[0].text == "48.2 ± 0.2"
+    assert "Mean ± sample standard deviation over 5 seeds." in table.notes
 
 
 def test_one_seed_has_no_spread_and_no_note_of_seeds():
-    grid = table1(content(seeds([0.48]), (AT,)))
-    assert grid.lines[0].cells[0].text == "48.0"
-    assert not any("deviation" in note for note in grid.notes)
+    table = table1(content(seeds([0.48]), (AT,)))
+    assert table.lines[0].cells[0].text == "48.0"
+    assert not any("deviation" in note for note in table.notes)
 
 
 def test_fewer_seeds_than_others_are_told():
     missing = {("demo", "fair_tat", "last"): "the disk was full"}
-    grid = table1(content([*seeds([0.4, 0.5, 0.6]), *seeds([0.5, 0.7], method="fair_tat")], reasons=missing))
-    assert [line.cells[0].footnote for line in grid.lines] == ["", "a"]
-    assert grid.footnotes == (("a", "2 of 3 seeds; the disk was full"),)
+    table = table1(content([*seeds([0.4, 0.5, 0.6]), *seeds([0.5, 0.7], method="fair_tat")], reasons=missing))
+    assert [line.cells[0].footnote for line in table.lines] == ["", "a"]
+    assert table.footnotes == [("a", "2 of 3 seeds; the disk was full")]
 
 
 def test_suites_with_different_numbers_of_seeds_are_told_apart():
     entries = [*seeds([0.4, 0.5], suite="cifar10"), *seeds([0.3], suite="cifar100")]
-    grid = table1(content(entries, (AT,), suites=SUITES))
-    assert "Mean ± sample standard deviation over seeds: 2 (CIFAR-10)." in grid.notes
+    table = table1(content(entries, (AT,), suites=SUITES))
+    assert "Mean ± sample standard deviation over seeds: 2 (CIFAR-10)." in table.notes
 
 
 def test_evaluations_of_a_part_of_the_test_set_are_told():
@@ -200,8 +202,8 @@ def test_rules_part_groups_and_space_parts_the_weight_sets_of_a_group_with_ours(
         return replace(row, weights="ema")
 
     rows = [AT, OURS, ema(AT), ema(OURS), TRADES, ema(TRADES)]
-    grid = table1(content(four("at", 0.8, 0.5, 0.4, 0.1), rows))
-    assert [line.gap for line in grid.lines] == ["", "", "space", "", "rule", ""]
+    table = table1(content(four("at", 0.8, 0.5, 0.4, 0.1), rows))
+    assert [line.gap for line in table.lines] == ["", "", "space", "", "rule", ""]
 
 
 def test_the_best_of_a_corruption_is_sought_along_its_line():
@@ -210,15 +212,15 @@ def test_the_best_of_a_corruption_is_sought_along_its_line():
         for method, values in (("at", (0.8, 0.1)), ("fair_tat", (0.7, 0.2)))
         for corruption, value in zip(("fog", "snow"), values, strict=True)
     ]
-    grid = table9(content(entries))
-    assert [line.label for line in grid.lines] == ["Snow", "Fog"]
-    assert marks(grid) == [["second", "best"], ["best", "second"]]
-    assert "Bold: best of all 2 columns in a row; underlined: second best." in grid.notes
+    table = table9(content(entries))
+    assert [line.label for line in table.lines] == ["Snow", "Fog"]
+    assert marks(table) == [["second", "best"], ["best", "second"]]
+    assert "Bold: best of all 2 columns in a row; underlined: second best." in table.notes
 
 
 def test_corruptions_nobody_evaluated_are_named():
-    grid = table9(content([entry(0.5, evaluation="corruption", corruption="fog")], (AT,)))
-    (note,) = (note for note in grid.notes if note.startswith("Not evaluated: Gaussian noise, Shot noise"))
+    table = table9(content([entry(0.5, evaluation="corruption", corruption="fog")], (AT,)))
+    (note,) = (note for note in table.notes if note.startswith("Not evaluated: Gaussian noise, Shot noise"))
     assert "Fog" not in note
 
 
@@ -238,15 +240,15 @@ def test_class_tables_have_a_line_per_class_in_the_order_of_the_data():
 def test_the_pgd_of_the_content_is_the_one_shown():
     entries = [entry(0.9), entry(0.5), entry(0.4)]
     entries[1]["evaluation"], entries[2]["evaluation"] = "pgd10", "pgd50"
-    grid = table1(content(entries, (AT,), pgd="pgd50"))
-    assert [column.headings[1] for column in grid.columns] == ["Clean", "PGD-50"]
-    assert cells(grid) == [[0.9, 0.4]]
-    assert "PGD-50" in grid.caption
+    table = table1(content(entries, (AT,), pgd="pgd50"))
+    assert [column.headings[1] for column in table.columns] == ["Clean", "PGD-50"]
+    assert cells(table) == [[0.9, 0.4]]
+    assert "PGD-50" in table.caption
 
 
 def test_names_that_break_lines_stay_on_one():
-    grid = table1(content([entry(0.5)], [replace(AT, label="two\nlines\x00  e\N{COMBINING ACUTE ACCENT}")]))
-    assert grid.lines[0].label == "two lines é"
+    table = table1(content([entry(0.5)], [replace(AT, label="two\nlines\x00  e\N{COMBINING ACUTE ACCENT}")]))
+    assert table.lines[0].label == "two lines é"
 
 
 def test_the_name_of_a_table_is_fit_for_a_label():
@@ -274,14 +276,14 @@ def test_a_row_that_stands_twice_is_refused():
 
 def test_a_value_that_stands_twice_is_never_averaged():
     with pytest.raises(AssertionError, match="holds a value twice"):
-        _ = content([entry(0.5), entry(0.6)], (AT,)).statistics
+        table1(content([entry(0.5), entry(0.6)], (AT,)))
 
 
 def test_percentages_are_not_taken_for_fractions():
     with pytest.raises(AssertionError, match="fractions"):
-        _ = content([entry(50)], (AT,)).statistics
+        table1(content([entry(50)], (AT, OURS)))
 
 
 def test_contents_are_of_their_own_suites_only():
     shown = Content(content([entry(0.5), entry(0.6, suite="other")]).table, (AT,), {"demo": "Digits"})
-    assert {address.suite for address in shown.statistics} == {"demo"}
+    assert {address.suite for address in shown.cells} == {"demo"}

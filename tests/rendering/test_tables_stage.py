@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from fairat import paths
-from fairat.rendering.content import Row
+from fairat.papers.figures import radii
+from fairat.rendering.table import Row
 from fairat.results.aggregation import write_table
 from fairat.study import load_study
 from fairat.training.record import WeightsRecord
@@ -106,7 +107,7 @@ def test_the_demo_ends_with_its_tables_and_says_where_the_rest_is(study):
 def test_class_names_are_read_as_text(study):
     run = study.run("demo", "at", 0)
     (run.directory / "classes.csv").write_text("epoch,class_name,epsilon\n0,007,0.1\n0,NA,0.1\n0,,0.1\n")
-    assert list(tables.radii(run)["class_name"]) == ["007", "NA", ""]
+    assert list(radii(run.directory, run.method_name)["class_name"]) == ["007", "NA", ""]
 
 
 def test_figure_4_shows_each_method_whose_radii_may_differ_once(study):

@@ -2,7 +2,7 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-from fairat.rendering.tables import LAYOUTS, table1, table9
+from fairat.rendering.tables import LAYOUTS
 from fairat.rendering.terminal import console_table
 from rich.cells import cell_len
 from rich.console import Console
@@ -10,11 +10,13 @@ from rich.console import Console
 from tests.rendering.test_latex import everything
 from tests.rendering.toys import AT, content, entry, four
 
+table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
-def printed(grid, width, **options):
+
+def printed(table, width, **options):
     file = StringIO()
     console = Console(file=file, width=width, highlight=False, **options)
-    console.print(console_table(grid, width))
+    console.print(console_table(table, width))
     return file.getvalue()
 
 
@@ -41,10 +43,10 @@ def test_a_small_table_reads_as_written_here():
 @pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(layout, width, num_seeds):
-    grid = layout(everything(count=8, num_seeds=num_seeds))
-    text = printed(grid, width)
+    table = layout(everything(count=8, num_seeds=num_seeds))
+    text = printed(table, width)
     assert max(map(cell_len, text.splitlines())) <= width
-    for line in grid.lines:
+    for line in table.lines:
         for cell in line.cells:
             assert cell.text in text
     assert "…" not in text

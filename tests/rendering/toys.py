@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from fairat.rendering.content import Content, Row
+from fairat.rendering.filling import Content
+from fairat.rendering.table import Row
 from fairat.results.aggregation import COLUMNS
 
 Entry = dict[str, Any]

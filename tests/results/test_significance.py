@@ -6,7 +6,7 @@ import pytest
 from fairat import paths
 from fairat.errors import UserError
 from fairat.methods.method import Method, bases
-from fairat.rendering.significance import significance_grid
+from fairat.papers.significance import significance_table
 from fairat.results.bootstrap import Bootstrap
 from fairat.results.evidence import attack_rows, corruption_rows, stacked
 from fairat.results.significance import Block, compare, comparison_table, difference
@@ -220,15 +220,15 @@ def test_without_evidence_of_a_base_there_is_nothing_to_compare(tmp_path):
 
 def test_differences_are_bold_where_the_interval_leaves_out_zero(tmp_path):
     files = [attacked(tmp_path, "at", 8), attacked(tmp_path, "fair_tat", 16)]
-    grid = significance_grid(
+    table = significance_table(
         "x", "Digits", SUITE, compare("demo", bases(SUITE), files, FEW), ("clean", "pgd10", "square")
     )
-    assert [column.headings[1:] for column in grid.columns[::5]] == [("Clean", "Base"), ("PGD-10", "Base")]
-    (line,) = grid.lines
+    assert [column.headings[1:] for column in table.columns[::5]] == [("Clean", "Base"), ("PGD-10", "Base")]
+    (line,) = table.lines
     assert line.label == "FAIR-TAT vs. AT"
     assert [cell.mark for cell in line.cells] == ["", "", "", "", "", "", "", "best", "", ""]
     assert [cell.number for cell in line.cells[5:8]] == ["40.0", "80.0", "40.0"]
-    assert any("One seed" in note for note in grid.notes)
+    assert any("One seed" in note for note in table.notes)
 
 
 @pytest.fixture

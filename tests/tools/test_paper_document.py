@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from fairat.errors import UserError
 from fairat.methods.method import Method
-from fairat.rendering.grid import Cell, Column, Grid, Line
+from fairat.papers.significance import significance_table
 from fairat.rendering.latex import write_latex
-from fairat.rendering.significance import significance_grid
+from fairat.rendering.table import Cell, Slot, Table
 from fairat.rendering.tables import LAYOUTS
 from fairat.results.significance import Block, Comparison, Difference
 from fairat.tools import pdf as paper_pdf
@@ -38,7 +38,7 @@ def significance():
         for weights in ("last", "ema", "fawa")
         for evaluation in evaluations
     ]
-    return significance_grid("significance-demo", "Digits & more", methods, comparisons, evaluations)
+    return significance_table("significance", "Digits & more", methods, comparisons, evaluations)
 
 
 def write_everything(reports):
@@ -68,19 +68,19 @@ def test_every_generated_table_and_figure_fits_the_pages_of_one_document(reports
 
 def wide_note(text):
     cells = (Cell(0.5),)
-    return Grid("x", "Caption.", "Row", (Column(("Suite", "Number")),), (Line("AT", cells),), notes=(text,))
+    return Table("x", "Caption.", "Row", (Slot(("Suite", "Number")),), (Slot(("AT",), cells=cells),), notes=(text,))
 
 
 @needs_tex
 @pytest.mark.parametrize(
-    ("grid", "complaint"),
+    ("table", "complaint"),
     [
         (wide_note("unbreakable" * 20), r"Overfull \hbox"),
         (replace(wide_note(""), notes=("A note of one line.",) * 90), "Float too large"),
     ],
 )
-def test_what_does_not_fit_is_found(reports, grid, complaint):
-    write_latex(reports / "tables" / "demo" / "table1.tex", grid)
+def test_what_does_not_fit_is_found(reports, table, complaint):
+    write_latex(reports / "tables" / "demo" / "table1.tex", table)
     assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)))
 
 

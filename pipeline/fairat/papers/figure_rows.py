@@ -10,21 +10,7 @@ from pathlib import Path
 
 from fairat import paths
 from fairat.papers.needs import DEMO_REPORT, DEMO_SUITE, TABLE_SUITES, Need
-
-
-@dataclass(frozen=True)
-class FigureRow:
-    """One network of a figure, seed 0.
-
-    Attributes:
-        method: of params.yaml, or of its `zoo:`.
-        label: in the legend or above the panel.
-    """
-
-    method: str
-    label: str
-    ours: bool = False
-    weights: str = "last"
+from fairat.rendering.table import Row
 
 
 @dataclass(frozen=True)
@@ -32,12 +18,12 @@ class FigureContent:
     """What a figure is drawn from.
 
     Attributes:
-        suite: whose runs.
+        suite: whose runs, of seed 0.
         evaluations: in the names of the tidy table; empty where only the training's history is drawn.
     """
 
     suite: str
-    rows: tuple[FigureRow, ...]
+    rows: tuple[Row, ...]
     evaluations: tuple[str, ...] = ()
 
     @property
@@ -62,15 +48,19 @@ class FigureContent:
         return list(dict.fromkeys(path for need in self.needs for path in need.evidence))
 
 
-_AT, _FAIR_TAT = FigureRow("at", "AT"), FigureRow("fair_tat", "FAIR-TAT", ours=True)
-_CFA = FigureRow("at", "CFA (AT with CFA's margin)")
+def _row(method: str, label: str, ours: bool = False) -> Row:
+    return Row(method, "last", label, ours=ours)
+
+
+_AT, _FAIR_TAT = _row("at", "AT"), _row("fair_tat", "FAIR-TAT", ours=True)
+_CFA = _row("at", "CFA (AT with CFA's margin)")
 _EXTERNAL = (
-    FigureRow("engstrom2019", "Engstrom et al. 2019"),
-    FigureRow("rice2020", "Rice et al. 2020"),
-    FigureRow("rade2021", "Rade and Moosavi-Dezfooli 2021"),
+    _row("engstrom2019", "Engstrom et al. 2019"),
+    _row("rice2020", "Rice et al. 2020"),
+    _row("rade2021", "Rade and Moosavi-Dezfooli 2021"),
 )
-_PGD_AT = FigureRow("pgd_at", "PGD-AT")
-_TRADES, _BAT = FigureRow("trades_original_6", "TRADES (1/λ = 6)"), FigureRow("bat", "BAT", ours=True)
+_PGD_AT = _row("pgd_at", "PGD-AT")
+_TRADES, _BAT = _row("trades_original_6", "TRADES (1/λ = 6)"), _row("bat", "BAT", ours=True)
 
 FIGURES: Mapping[str, FigureContent] = {
     "figure1": FigureContent("cifar10", (*_EXTERNAL, _AT, _FAIR_TAT), ("clean", "pgd10")),
@@ -81,13 +71,13 @@ FIGURES: Mapping[str, FigureContent] = {
 }
 """By target."""
 
-_DEMO_PGD_AT = FigureRow("at_constant", "PGD-AT")
-_DEMO_ROWS: Mapping[str, tuple[FigureRow, ...]] = {
+_DEMO_PGD_AT = _row("at_constant", "PGD-AT")
+_DEMO_ROWS: Mapping[str, tuple[Row, ...]] = {
     "figure1": (_AT, _FAIR_TAT),
     "figure3": (_AT, _FAIR_TAT),
     "figure4": (_CFA, _FAIR_TAT),
     "bat_figure2": (_DEMO_PGD_AT,),
-    "bat_figure4": (_DEMO_PGD_AT, FigureRow("trades", "TRADES"), _FAIR_TAT),
+    "bat_figure4": (_DEMO_PGD_AT, _row("trades", "TRADES"), _FAIR_TAT),
 }
 DEMO_FIGURES: Mapping[str, FigureContent] = {
     name: replace(content, suite=DEMO_SUITE, rows=_DEMO_ROWS[name]) for name, content in FIGURES.items()

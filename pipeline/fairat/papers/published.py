@@ -53,14 +53,13 @@ class PrintedCell:
     note: str
 
     @property
-    def remarks(self) -> dict[str, str]:
-        """The parts of the note, by the token each starts with."""
-        parts = (part.partition(":") for part in self.note.split(" | ") if part)
-        return {token.strip(): text.strip() for token, _, text in parts}
+    def remarks(self) -> list[str]:
+        """The parts of the note; each starts with a token and a colon."""
+        return [part for part in self.note.split(" | ") if part]
 
     @property
     def meant_corruption(self) -> str:
-        """The corruption the number is of: the labels of FAIR-TAT Table 9 are wrong from its seventh row on (spec 5)."""
+        """The corruption the number is of: the labels of FAIR-TAT Table 9 are wrong from its seventh row on."""
         _, found, after = self.note.partition(_PRESUMED)
         return after.split()[0] if found else self.corruption
 

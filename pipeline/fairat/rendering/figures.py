@@ -25,8 +25,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fairat.errors import UserError
 from fairat.files import whole_file
-from fairat.rendering.content import Row, evaluation_heading
 from fairat.rendering.series import Series, class_series, defined_series, errors
+from fairat.rendering.table import Row, evaluation_heading
 from fairat.results import metrics
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
@@ -336,9 +336,9 @@ def _draw(axes: Axes, series: Sequence[Series], *, descending: bool) -> None:
 
 def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
     classes = series[0].classes
-    centres, width = np.arange(len(classes)), 0.84 / len(series)
+    centers, width = np.arange(len(classes)), 0.84 / len(series)
     for position, one in enumerate(series):
-        places = centres + (position - (len(series) - 1) / 2) * width
+        places = centers + (position - (len(series) - 1) / 2) * width
         axes.bar(
             places,
             one.mean,
@@ -351,7 +351,7 @@ def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
         # Not errorbar, which refuses an interval that leaves out the value; a bootstrap interval may.
         axes.vlines(places, one.low, one.high, color="#222222", linewidth=0.7)
     wrapped, upright = _tick_labels(classes, 72 * 0.9 * _WIDTH / len(classes))
-    axes.set_xticks(centres, wrapped, rotation=0 if upright else 30, ha="center" if upright else "right")
+    axes.set_xticks(centers, wrapped, rotation=0 if upright else 30, ha="center" if upright else "right")
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, len(classes) - 0.4)
 

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from fairat.files import whole_file
-from fairat.rendering.grid import OURS, Cell, Column, Grid, Line, blocks, spans, wrapped
+from fairat.rendering.table import Cell, Slot, Table, marked, wrapped
 
 _PREAMBLE = (
     r"% Generated; edits are lost. Needs \usepackage{booktabs} and \usepackage{graphicx}; non-Latin names, LuaLaTeX."
@@ -56,26 +56,26 @@ _PAGE_LINES, _HEAD_LINES = 56, 5
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
-def write_latex(path: Path, grid: Grid) -> None:
-    """Writes `latex(grid)`, whole or not at all."""
+def write_latex(path: Path, table: Table) -> None:
+    """Writes `latex(table)`, whole or not at all."""
     with whole_file(path) as beside:
-        beside.write_text(latex(grid), encoding="utf-8", newline="\n")
+        beside.write_text(latex(table), encoding="utf-8", newline="\n")
 
 
-def latex(grid: Grid) -> str:
+def latex(table: Table) -> str:
     """A `table` with caption, label `tab:<name>` and notes; its tabulars are a page wide at most, one below the other.
 
     What is longer than a page continues in another `table`, with the same caption and notes.
     """
-    floats = _pages(blocks(grid, grid.page_columns))
-    lines = [_PREAMBLE, *(line for number, page in enumerate(floats) for line in _float(grid, page, number))]
+    floats = _pages(table.parts())
+    lines = [_PREAMBLE, *(line for number, page in enumerate(floats) for line in _float(table, page, number))]
     return "\n".join(lines) + "\n"
 
 
-def _pages(tabulars: Sequence[Grid]) -> list[list[Grid]]:
+def _pages(tabulars: Sequence[Table]) -> list[list[Table]]:
     """Tabulars that fit on a page together; one that is longer than a page is cut."""
     most = _PAGE_LINES - _HEAD_LINES
-    pages: list[list[Grid]] = [[]]
+    pages: list[list[Table]] = [[]]
     for tabular in (
         replace(tall, lines=tall.lines[start : start + most])
         for tall in tabulars
@@ -87,17 +87,17 @@ def _pages(tabulars: Sequence[Grid]) -> list[list[Grid]]:
     return pages
 
 
-def _float(grid: Grid, tabulars: Sequence[Grid], number: int) -> Iterator[str]:
+def _float(table: Table, tabulars: Sequence[Table], number: int) -> Iterator[str]:
     yield from (r"\begin{table}[tp]", r"\centering")
-    yield rf"\caption{{{escaped(grid.caption)}{' (continued)' if number else ''}}}"
+    yield rf"\caption{{{escaped(table.caption)}{' (continued)' if number else ''}}}"
     if number == 0:
-        yield rf"\label{{tab:{grid.name}}}"
+        yield rf"\label{{tab:{table.name}}}"
     yield from (r"\footnotesize", r"\setlength{\tabcolsep}{3pt}")
     for position, tabular in enumerate(tabulars):
         if position > 0:
             yield r"\par\medskip"
         yield from _tabular(tabular)
-    yield from _notes(grid)
+    yield from _notes(table)
     yield r"\end{table}"
 
 
@@ -106,15 +106,15 @@ def escaped(text: str) -> str:
     return _LIGATURE.sub(r"\1{}", text.translate(str.maketrans(_SPECIAL)))
 
 
-def _tabular(grid: Grid) -> Iterator[str]:
+def _tabular(table: Table) -> Iterator[str]:
     yield _FIT
-    yield rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}"
+    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
     yield r"\toprule"
-    for level in range(len(grid.columns[0].headings) - 1):
-        yield from _spanning(spans(grid, level))
-    yield _row([escaped(grid.stub), *map(_heading, grid.columns)])
+    for level in range(len(table.columns[0].headings) - 1):
+        yield from _spanning(table.spans(level))
+    yield _row([escaped(table.stub), *map(_heading, table.columns)])
     yield r"\midrule"
-    for line in grid.lines:
+    for line in table.lines:
         yield from _line(line)
     yield r"\bottomrule"
     yield r"\end{tabular}}"
@@ -127,26 +127,21 @@ def _spanning(headings: Sequence[tuple[str, int]]) -> Iterator[str]:
     yield " ".join(rf"\cmidrule(lr){{{start + 1}-{end}}}" for start, end in pairwise(ends))
 
 
-def _heading(column: Column) -> str:
-    lines = [escaped(line) for line in wrapped(column.headings[-1])]
-    lines[-1] += _ours(column.ours)
-    stacked = r"\\".join(lines)
-    text = rf"\shortstack{{{stacked}}}" if len(lines) > 1 else stacked
+def _heading(column: Slot) -> str:
+    *above, last = wrapped(column.label)
+    stacked = r"\\".join(map(escaped, [*above, marked(last, column.ours)]))
+    text = rf"\shortstack{{{stacked}}}" if above else stacked
     return rf"\multicolumn{{1}}{{c}}{{{text}}}"
 
 
-def _line(line: Line) -> Iterator[str]:
+def _line(line: Slot) -> Iterator[str]:
     if line.gap:
         yield {"rule": r"\midrule", "space": r"\addlinespace"}[line.gap]
-    yield _row([escaped(line.label) + _ours(line.ours), *map(_cell, line.cells)])
+    yield _row([escaped(marked(line.label, line.ours)), *map(_cell, line.cells)])
 
 
 def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _ours(ours: bool) -> str:
-    return f" {escaped(OURS)}" if ours else ""
 
 
 def _cell(cell: Cell) -> str:
@@ -157,9 +152,9 @@ def _cell(cell: Cell) -> str:
     return command % escaped(cell.number) + spread + footnote
 
 
-def _notes(grid: Grid) -> Iterator[str]:
-    texts = [escaped(note) for note in grid.notes]
-    texts += [rf"\textsuperscript{{{letter}}}\,{escaped(text)}" for letter, text in grid.footnotes]
+def _notes(table: Table) -> Iterator[str]:
+    texts = [escaped(note) for note in table.notes]
+    texts += [rf"\textsuperscript{{{letter}}}\,{escaped(text)}" for letter, text in table.footnotes]
     if texts:
         yield r"\par\smallskip"
         yield r"\begin{minipage}{\linewidth}\raggedright"

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairat.files import whole_file
-from fairat.rendering.grid import OURS, Cell, Grid, blocks
+from fairat.rendering.table import Cell, Table, marked
 
 _SPECIAL = {character: f"\\{character}" for character in r"\`*_{}[]<>&#|~$"}
 
 
-def write_markdown(path: Path, grid: Grid) -> None:
-    """Writes `markdown(grid)`, whole or not at all."""
+def write_markdown(path: Path, table: Table) -> None:
+    """Writes `markdown(table)`, whole or not at all."""
     with whole_file(path) as beside:
-        beside.write_text(markdown(grid), encoding="utf-8", newline="\n")
+        beside.write_text(markdown(table), encoding="utf-8", newline="\n")
 
 
-def markdown(grid: Grid) -> str:
+def markdown(table: Table) -> str:
     """The caption, the table in parts of readable width, the notes; the best number bold, the second underlined."""
-    paragraphs = [f"**{escaped(grid.caption)}**", *map(_block, blocks(grid, grid.page_columns))]
-    notes = [f"- {escaped(note)}" for note in grid.notes]
-    notes += [f"- <sup>{letter}</sup> {escaped(text)}" for letter, text in grid.footnotes]
+    paragraphs = [f"**{escaped(table.caption)}**", *map(_block, table.parts())]
+    notes = [f"- {escaped(note)}" for note in table.notes]
+    notes += [f"- <sup>{letter}</sup> {escaped(text)}" for letter, text in table.footnotes]
     if notes:
         paragraphs.append("\n".join(notes))
     return "\n\n".join(paragraphs) + "\n"
@@ -30,13 +30,13 @@ def escaped(text: str) -> str:
     return text.translate(str.maketrans(_SPECIAL))
 
 
-def _block(grid: Grid) -> str:
+def _block(table: Table) -> str:
     """One part. The suite stands above a part of one suite, and in every column of others."""
-    suites = {column.headings[0] for column in grid.columns}
+    suites = {column.headings[0] for column in table.columns}
     skipped = len(suites) == 1
-    titles = ["<br>".join(map(escaped, column.headings[skipped:])) + _ours(column.ours) for column in grid.columns]
-    lines = [[escaped(line.label) + _ours(line.ours), *map(_cell, line.cells)] for line in grid.lines]
-    rows = [[grid.stub, *titles], *lines]
+    titles = [marked("<br>".join(map(escaped, column.headings[skipped:])), column.ours) for column in table.columns]
+    lines = [[marked(escaped(line.label), line.ours), *map(_cell, line.cells)] for line in table.lines]
+    rows = [[table.stub, *titles], *lines]
     widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(titles) + 1)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = [_padded(rows[0], widths), rule, *(_padded(row, widths) for row in rows[1:])]
@@ -47,10 +47,6 @@ def _block(grid: Grid) -> str:
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     first, *others = zip(row, widths, strict=True)
     return [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
-
-
-def _ours(ours: bool) -> str:
-    return f" {OURS}" if ours else ""
 
 
 def _cell(cell: Cell) -> str:

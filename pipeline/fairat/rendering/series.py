@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from fairat.errors import UserError
-from fairat.rendering.content import Row
+from fairat.rendering.table import Row
 from fairat.results.aggregation import over_seeds
 
 _COUNTS = ("class_attack_steps",)

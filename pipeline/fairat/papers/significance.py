@@ -3,65 +3,62 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from fairat.methods.method import Method, bases
-from fairat.rendering.content import evaluation_heading
-from fairat.rendering.grid import Cell, Column, Grid, Line
-from fairat.rendering.rows import WEIGHTS_ORDER, row
-from fairat.results.significance import BOOTSTRAP, Comparison
+from fairat.papers.rows import WEIGHTS_ORDER, row
+from fairat.rendering.filling import Content, fill
+from fairat.rendering.table import Address, Row, Slot, Table, evaluation_heading
+from fairat.rendering.tables import row_lines
+from fairat.results.significance import BOOTSTRAP, Comparison, comparison_table
 
-_HEADINGS = ("Base", "FAIR-TAT", "Difference", "from", "to")
+_HEADINGS = {"base_value": "Base", "value": "FAIR-TAT", "difference": "Difference", "low": "from", "high": "to"}
 _METRICS = {"worst_class_accuracy": "worst-class", "overall_accuracy": "overall"}
-_Key = tuple[str, str, str]
 
 
-def significance_grid(
+def significance_table(
     name: str,
     title: str,
     methods: Mapping[str, Method],
     comparisons: Sequence[Comparison],
     evaluations: Sequence[str],
     metric: str = "worst_class_accuracy",
-) -> Grid:
+) -> Table:
     """A line per FAIR-TAT row and weight set, five columns per evaluation; the difference is bold where it is not zero.
 
     Args:
-        name: of the grid.
+        name: of the table.
         title: heading of the suite.
         methods: those of the suite, in the order of rows.
         comparisons: of the suite; at least one.
         evaluations: names of the tidy table, in the order of columns; those without a comparison are left out.
         metric: which differences are shown.
     """
-    found = {(one.method, one.block.weights, one.block.evaluation): one for one in comparisons if one.metric == metric}
-    shown = [evaluation for evaluation in evaluations if any(key[2] == evaluation for key in found)]
-    pairs = dict.fromkeys((one.method, one.base, one.block.weights) for one in comparisons)
-    order = list(methods)
-    lines = [
-        Line(
-            f"{row(method, methods[method], weights).label} vs. {row(base, methods[base], weights).label}",
-            tuple(cell for evaluation in shown for cell in _cells(found.get((method, weights, evaluation)))),
-        )
-        for method, base, weights in sorted(
-            pairs, key=lambda pair: (order.index(pair[0]), WEIGHTS_ORDER.index(pair[2]))
-        )
+
+    def label(method: str, weights: str) -> str:
+        return row(method, methods[method], weights).label
+
+    suite, order = comparisons[0].suite, list(methods)
+    pairs = {(one.method, one.base, one.block.weights) for one in comparisons}
+    rows = [
+        Row(method, weights, f"{label(method, weights)} vs. {label(base, weights)}")
+        for method, base, weights in sorted(pairs, key=lambda one: (order.index(one[0]), WEIGHTS_ORDER.index(one[2])))
     ]
-    return Grid(
-        name=name,
-        caption=f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals.",
-        stub="Row and base",
-        columns=tuple(Column((title, evaluation_heading(one), heading)) for one in shown for heading in _HEADINGS),
-        lines=tuple(lines),
-        notes=tuple(_notes(methods, [found[key] for key in found if key[2] in shown])),
-        footnotes=(("a", "not evaluated"),) if any(cell.footnote for line in lines for cell in line.cells) else (),
+    of_metric = [one for one in comparisons if one.metric == metric and one.block.evaluation in evaluations]
+    columns = [
+        Slot((title, evaluation_heading(under), heading), {"suite": suite, "evaluation": under, "metric": number})
+        for under in evaluations
+        for number, heading in _HEADINGS.items()
+    ]
+    keys = [column for column in Address._fields if column not in ("metric", "class_name")]
+    numbers = comparison_table(of_metric).melt(keys, list(_HEADINGS), "metric", "number")
+    tidy = numbers.rename(columns={"number": "value"}).assign(seed=0, images=0, class_name="")
+    significant = [one for one in of_metric if one.difference.significant]
+    caption = f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals."
+    return fill(
+        Table(name, caption, "Row and base", columns, row_lines(rows)),
+        Content(tidy, rows, {suite: title}),
+        omit="columns",
+        marks={Address(suite, one.method, *one.block[:2], "difference"): "best" for one in significant},
+        closing=list(_notes(methods, of_metric)),
     )
-
-
-def _cells(one: Comparison | None) -> Iterator[Cell]:
-    if one is None:
-        yield from (Cell(footnote="a") for _ in _HEADINGS)
-        return
-    found = one.difference
-    yield from (Cell(found.base), Cell(found.ours), Cell(found.value, mark="best" if found.significant else ""))
-    yield from (Cell(found.low), Cell(found.high))
 
 
 def _notes(methods: Mapping[str, Method], shown: Sequence[Comparison]) -> Iterator[str]:

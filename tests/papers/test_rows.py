@@ -1,7 +1,6 @@
-import pytest
-from fairat.rendering.notes import budget_notes
-from fairat.rendering.rows import row, suite_rows
-from fairat.settings.evaluations import AutoAttackEvaluation, Evaluations, PgdEvaluation, SquareEvaluation
+"""Rows have the names and the order of the papers."""
+
+from fairat.papers.rows import row, suite_rows
 from fairat.study import load_study
 
 from tests.rendering.test_tables import printed
@@ -10,10 +9,6 @@ from tests.rendering.test_tables import printed
 def methods(*names):
     known = load_study().methods
     return [(name, known[name]) for name in names]
-
-
-def evaluations(**changes):
-    return Evaluations(pgd=PgdEvaluation(step_size=2 / 255), **changes)
 
 
 def test_rows_have_the_order_names_and_marks_of_the_printed_table_1():
@@ -40,23 +35,3 @@ def test_only_fawa_together_with_cfas_margin_is_called_cfa():
 
 def test_only_evaluated_weight_sets_have_rows():
     assert [row.weights for row in suite_rows(methods("at"), ("best", "last"))] == ["last", "best"]
-
-
-def test_the_published_budgets_need_no_note():
-    assert budget_notes(evaluations()) == {}
-
-
-@pytest.mark.parametrize(
-    "less", [{"iterations": 99}, {"target_classes": 8}, {"queries": 4999}, {"iterations": 200, "queries": 10}]
-)
-def test_a_reduced_autoattack_is_noted(less):
-    (note,) = budget_notes(evaluations(autoattack=AutoAttackEvaluation(**less))).values()
-    assert note.startswith("AutoAttack ran with a reduced budget: ")
-    assert "instead of 100, 9 and 5000; its accuracies are upper bounds." in note
-    assert all(str(value) in note for value in less.values())
-
-
-def test_a_reduced_square_is_noted():
-    assert budget_notes(evaluations(square=SquareEvaluation(queries=100))) == {
-        "square": "Square ran with 100 queries instead of 5000; its accuracies are upper bounds."
-    }

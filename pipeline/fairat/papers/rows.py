@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fairat.methods.cfa import RobustAccuracyMargin
 from fairat.methods.method import Method
-from fairat.rendering.content import Row
+from fairat.rendering.table import Row
 from fairat.settings.presentation import Presentation
 
 WEIGHTS_ORDER = ("last", "ema", "fawa", "best")
@@ -32,14 +32,7 @@ def suite_rows(methods: Sequence[tuple[str, Presentation]], weights: Sequence[st
 def row(name: str, method: Presentation, weights: str) -> Row:
     """One row; "+ CFA" is FAWA together with CFA's margin, as the papers use it."""
     with_cfa = isinstance(method, Method) and isinstance(method.margin, RobustAccuracyMargin)
-    suffix = {"last": "", "ema": " + EMA", "fawa": " + CFA" if with_cfa else " + FAWA", "best": " (best epoch)"}[
-        weights
-    ]
-    return Row(
-        method=name,
-        weights=weights,
-        label=method.label + suffix,
-        group=method.group,
-        ours=method.ours,
-        short=(method.short or method.label) + suffix,
-    )
+    fawa = " + CFA" if with_cfa else " + FAWA"
+    suffix = {"last": "", "ema": " + EMA", "fawa": fawa, "best": " (best epoch)"}[weights]
+    short = (method.short or method.label) + suffix
+    return Row(name, weights, method.label + suffix, method.group, method.ours, short)

@@ -2,15 +2,15 @@ from decimal import Decimal
 from itertools import chain
 
 import pytest
-from fairat.rendering.grid import MISSING, Cell, Column, Grid, Line, blocks, percent, spans, wrapped
+from fairat.rendering.table import MISSING, Cell, Slot, Table, percent, wrapped
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def grid(columns, spread=None):
+def table(columns, spread=None):
     """One line; column `number` holds `number` percent."""
-    line = Line("AT", tuple(Cell(number / 100, spread) for number in range(len(columns))))
-    return Grid("name", "caption", "Method", tuple(map(Column, columns)), (line,))
+    line = Slot(("AT",), cells=tuple(Cell(number / 100, spread) for number in range(len(columns))))
+    return Table("name", "caption", "Method", tuple(map(Slot, columns)), (line,))
 
 
 def numbers(part):
@@ -54,36 +54,37 @@ def test_a_cell_prints_its_spread_only_where_there_is_one():
 
 
 def test_a_table_that_fits_is_not_split():
-    whole = grid([("A", str(number)) for number in range(9)])
-    assert blocks(whole, 9) == [whole]
+    whole = table([("A", str(number)) for number in range(9)])
+    assert whole.parts(9) == [whole]
 
 
 def test_a_wide_table_is_split_evenly():
-    whole = grid([("A", str(number)) for number in range(10)])
-    assert [numbers(part) for part in blocks(whole, 9)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    whole = table([("A", str(number)) for number in range(10)])
+    assert [numbers(part) for part in whole.parts(9)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_every_suite_starts_a_part_of_its_own():
-    whole = grid([("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")])
-    assert [numbers(part) for part in blocks(whole, 3)] == [[0, 1], [2, 3]]
+    whole = table([("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")])
+    assert [numbers(part) for part in whole.parts(3)] == [[0, 1], [2, 3]]
 
 
 def test_the_columns_of_an_evaluation_stay_together():
-    whole = grid([("A", evaluation, metric) for evaluation in "pqr" for metric in "xy"])
-    assert [numbers(part) for part in blocks(whole, 5)] == [[0, 1], [2, 3, 4, 5]]
-    assert [numbers(part) for part in blocks(whole, 1)] == [[0, 1], [2, 3], [4, 5]]
+    whole = table([("A", evaluation, metric) for evaluation in "pqr" for metric in "xy"])
+    assert [numbers(part) for part in whole.parts(5)] == [[0, 1], [2, 3, 4, 5]]
+    assert [numbers(part) for part in whole.parts(1)] == [[0, 1], [2, 3], [4, 5]]
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
 def test_parts_hold_every_column_once_and_in_order(count, most):
-    parts = blocks(grid([("A", str(number)) for number in range(count)]), most)
+    parts = table([("A", str(number)) for number in range(count)]).parts(most)
     assert list(chain.from_iterable(map(numbers, parts))) == list(range(count))
     assert max(len(numbers(part)) for part in parts) <= most
 
 
 def test_cells_with_a_spread_leave_room_for_fewer_columns():
-    assert grid([("A", "x")]).page_columns == 9
-    assert grid([("A", "x")], spread=0.01).page_columns == 6
+    seven = [("A", str(number)) for number in range(7)]
+    assert [len(part.columns) for part in table(seven).parts()] == [7]
+    assert [len(part.columns) for part in table(seven, spread=0.01).parts()] == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_headings_break_before_a_plus_and_never_inside_a_word(heading, lines):
     assert wrapped(heading) == lines
 
 
-def test_neighbours_share_headings_only_under_the_same_suite():
-    whole = grid([("A", "clean", "x"), ("A", "pgd", "x"), ("B", "pgd", "x"), ("B", "pgd", "y")])
-    assert spans(whole, 0) == [("A", 2), ("B", 2)]
-    assert spans(whole, 1) == [("clean", 1), ("pgd", 1), ("pgd", 2)]
+def test_neighbors_share_headings_only_under_the_same_suite():
+    whole = table([("A", "clean", "x"), ("A", "pgd", "x"), ("B", "pgd", "x"), ("B", "pgd", "y")])
+    assert whole.spans(0) == [("A", 2), ("B", 2)]
+    assert whole.spans(1) == [("clean", 1), ("pgd", 1), ("pgd", 2)]
