@@ -9,9 +9,10 @@ from typing import Any
 
 import fairat.methods
 import pytest
+from fairat.dependencies import classes
 from fairat.docs import METHODS, methods_document, page_of, pages_of
 from fairat.fingerprint import fingerprint
-from fairat.methods.catalogue import CATALOGUE, module_of, part_class
+from fairat.methods import KINDS, part_class
 from fairat.settings.averaging import Averaging
 from fairat.settings.data import Data
 from fairat.settings.recipe import Recipe
@@ -28,7 +29,7 @@ DEVIATIONS = (DOCS / "deviations.md").read_text()
 
 
 def parts() -> Iterator[tuple[str, type[Any]]]:
-    for slot, kinds in CATALOGUE.items():
+    for slot, kinds in KINDS.items():
         for kind in kinds:
             yield slot, part_class(slot, kind)
 
@@ -184,7 +185,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
 def test_the_method_of_the_guide_trains(added: Study) -> None:
     run = added.training("demo", "fair_tat_pairwise", 0)
     assert run.settings["method"]["targets"] == {"kind": "pairwise.PairwiseTargets", "smoothing": 2.0}
-    chosen = {slot: getattr(run.method, slot) for slot in CATALOGUE}
+    chosen = {slot: getattr(run.method, slot) for slot in KINDS}
     state = trained(tiny_settings(chosen, epochs=6))
     losses = [report["train_loss"] for report in state.reports]
     assert losses[-1] < 0.9 * losses[0]
@@ -204,14 +205,13 @@ def test_the_tests_of_the_guide_pass(added: Study) -> None:
 
 def test_editing_the_class_of_the_guide_makes_its_run_stale_and_no_other(added: Study, tmp_path: Path) -> None:
     run = added.training("demo", "fair_tat_pairwise", 0)
-    modules = [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
-    others = [module_of(slot, getattr(added.methods["fair_tat"], slot).kind) for slot in CATALOGUE]
+    own, others = list(classes(run.method)), list(classes(added.methods["fair_tat"]))
     prints = []
     for name, text in (("before", CLASS), ("after", CLASS.replace("fill_diagonal_(0)", "fill_diagonal_(0.0)"))):
         root = tmp_path / name
         shutil.copytree("pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
         (root / "pipeline/fairat/methods/pairwise.py").write_text(text)
-        prints.append((fingerprint(modules, {}, root), fingerprint(others, {}, root)))
+        prints.append((fingerprint(own, {}, root), fingerprint(others, {}, root)))
     (before, others_before), (after, others_after) = prints
     assert "fairat.methods.pairwise" in before["code"]
     assert before != after

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fairat.errors import UserError
-from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods import KINDS, build_part
 from fairat.study import Study, load_study
 from ruamel.yaml import YAML
 
@@ -237,7 +237,7 @@ def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
         load_study(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds])
+@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in KINDS.items() for kind in kinds])
 def test_every_kind_of_the_catalogue_builds_under_its_own_name(slot: str, kind: str) -> None:
     assert build_part(slot, kind).kind == kind
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairat.files import whole_file
-from fairat.methods.catalogue import CATALOGUE
+from fairat.methods import KINDS
 from fairat.methods.method import Method
 from fairat.methods.parts import ConstantMargin, EqualWeights, Part, Untargeted
 from fairat.settings.averaging import Averaging
@@ -110,15 +110,15 @@ def overview(methods: Mapping[str, Method]) -> str:
     """A row for each method: the kinds of its parts, nothing where a part is neutral."""
     rows = []
     for name, method in methods.items():
-        parts = [getattr(method, slot) for slot in CATALOGUE]
+        parts = [getattr(method, slot) for slot in KINDS]
         kinds = ["" if isinstance(part, NEUTRAL) else f"`{part.kind}`" for part in parts]
         rows.append([method.label, f"`{name}`", *kinds])
-    return table(["method", "in params.yaml", *map(spaced, CATALOGUE)], rows)
+    return table(["method", "in params.yaml", *map(spaced, KINDS)], rows)
 
 
 def section(name: str, method: Method) -> str:
     """One method: a paragraph, its equations, its parts, how its training differs, its publications."""
-    acting = {slot: getattr(method, slot) for slot in CATALOGUE if not isinstance(getattr(method, slot), NEUTRAL)}
+    acting = {slot: getattr(method, slot) for slot in KINDS if not isinstance(getattr(method, slot), NEUTRAL)}
     pages = unique(page for part in acting.values() for page in pages_of(part))
     blocks = [
         f"### {method.label} (`{name}`)",
