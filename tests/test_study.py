@@ -118,6 +118,25 @@ def test_a_wrong_key_or_value_is_named_by_its_full_path(
         edited(file, wrong(path, value))
 
 
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("suits", "suites, methods, .*; did you mean suites"),
+        ("suites.demo.threat.num_stepz", "epsilon, step_size, num_steps; did you mean num_steps"),
+        ("suites.demo.architecture.widht", "kind, width, final_norm; did you mean width"),
+        ("methods.fair_tat.margin.offet", "kind, begin_epoch, offset, cap; did you mean offset"),
+        ("methods.frl.recipe.epoch", "epochs, batch_size, .*; did you mean epochs"),
+        ("methods.frl.averaging.decai", "decay, threshold, probe, start_epoch; did you mean decay"),
+        ("zoo.rice2020.architecture.pth", "kind, name, dataset, path; did you mean path"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_those_there_are_and_the_nearest(
+    edited: Callable[..., Study], path: str, keys: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{path.split('.')[-1]}: Extra inputs are not permitted; there are: {keys}\?"):
+        edited("params.yaml", wrong(path, 1))
+
+
 def test_a_run_that_is_not_listed_says_which_line_to_add() -> None:
     with pytest.raises(
         UserError, match=r"no run demo-at-s7. Add the line `demo-at-s7: \{suite: demo, method: at, seed: 7\}`"
