@@ -1,10 +1,12 @@
 """Fingerprints: what makes a stage stale, and what does not."""
 
 import ast
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import fairat
 import pytest
 from fairat import dependencies, fingerprint, models
 from fairat.dependencies import contents
@@ -185,6 +187,11 @@ def test_what_names_files_reads_settings_or_talks_to_people_makes_no_result_stal
 ) -> None:
     rooms = ("errors", "paths", "files", "provenance", "progress", "study", "fingerprint", "console", "dependencies")
     assert kinds_of(stale("tracking/__init__.py", *(f"{room}.py" for room in rooms))) == set()
+
+
+def test_the_rooms_that_are_left_out_on_the_ground_floor_know_no_tensors() -> None:
+    for room in fairat.ROOMS[: fairat.ROOMS.index(fingerprint.COMPUTING[0])]:
+        assert not re.search(r"import (torch|numpy)", Path(f"pipeline/fairat/{room}.py").read_text()), room
 
 
 def test_rendering_makes_no_training_and_no_evaluation_stale(stale: Callable[..., set[Path]]) -> None:

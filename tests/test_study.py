@@ -257,7 +257,7 @@ def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in KINDS.items() for kind in kinds])
-def test_every_kind_of_the_catalogue_builds_under_its_own_name(slot: str, kind: str) -> None:
+def test_every_kind_builds_under_its_own_name(slot: str, kind: str) -> None:
     assert build_part(slot, kind).kind == kind
 
 

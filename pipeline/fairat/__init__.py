@@ -26,4 +26,7 @@ ROOMS = (
     "docs",
     "tools",
 )
-"""From the ground floor up; tests/test_layers.py reads the imports and holds the order."""
+"""From the ground floor up; tests/test_layers.py reads the imports and holds the order.
+
+Results are made in the rooms from `seeds` to `rendering`: `fingerprint` leaves out those before and after.
+"""

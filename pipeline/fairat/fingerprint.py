@@ -96,8 +96,7 @@ def _is_module(name: str, root: Path) -> bool:
 def _used(module: str, root: Path, chosen: frozenset[str]) -> tuple[str, set[str]]:
     """The hash of a module and the modules that it imports, all without its catalogs but for the chosen entries."""
     path = _file(module, root)
-    tree = ast.parse(path.read_text())
-    _drop_docstrings(tree)
+    tree = _WithoutText().visit(ast.parse(path.read_text()))
     catalogs = [node for node in tree.body if is_catalog(node, package=path.name == "__init__.py")]
     aside = _names(catalogs) - chosen
     body = [node for node in tree.body if node not in catalogs]
@@ -111,19 +110,11 @@ def _used(module: str, root: Path, chosen: frozenset[str]) -> tuple[str, set[str
     return digest(ast.dump(tree).encode()), {name for name in _imports(tree) if _is_module(name, root)}
 
 
-def _drop_docstrings(tree: ast.Module) -> None:
-    """Bare strings at the head of a body are docstrings; elsewhere they are comments in disguise."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [
-                line
-                for line in node.body
-                if not (
-                    isinstance(line, ast.Expr)
-                    and isinstance(line.value, ast.Constant)
-                    and isinstance(line.value.value, str)
-                )
-            ]
+class _WithoutText(ast.NodeTransformer):
+    """Drops bare strings: docstrings, and comments in disguise."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
 
 def is_catalog(node: ast.stmt, *, package: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What holds for every target sampler, margin and class weighting of the catalogue (spec 9.1; AF-38)."""
+"""What holds for every target sampler, margin and class weighting of `KINDS`."""
 
 from typing import Any
 
