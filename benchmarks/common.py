@@ -17,11 +17,13 @@ from fairat.data.canonical import Split, load_split
 from fairat.files import whole_file
 from fairat.models.normalization import normalised
 from fairat.models.preact_resnet import build
-from fairat.settings.architectures import CIFAR10_STATISTICS, PreActResNet18
+from fairat.settings.architectures import PreActResNet18
 from fairat.settings.recipe import Augmentation
 from torch import nn
 
 RESULTS = Path(__file__).parent / "results"
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+"""Of CIFAR-10's channels, in units of [0, 1] images."""
 
 
 @dataclass
@@ -133,7 +135,7 @@ def network(width: int, num_classes: int) -> nn.Sequential:
     """PreActResNet-18 behind its normalisation, as the pipeline makes it, from seed 0."""
     torch.manual_seed(0)
     settings = PreActResNet18(width=width)
-    return normalised(build(settings, num_classes=num_classes, channels=3), **CIFAR10_STATISTICS, channels=3)
+    return normalised(build(settings, num_classes=num_classes, channels=3), mean=MEAN, std=STD, channels=3)
 
 
 def trained(split: Split, width: int, batch: int, steps: int) -> nn.Sequential:

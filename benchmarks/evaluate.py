@@ -21,7 +21,8 @@ import torch
 import typer
 from fairat import seeds
 from fairat.device import choose_device
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model, in_unit_range, predict
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet, in_unit_range, predict
 from fairat.settings.evaluations import AutoAttackEvaluation, PgdEvaluation, SquareEvaluation
 from fairat.training.checkpoint import load_weights
 from pyautoattack import AutoAttack

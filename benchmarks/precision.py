@@ -20,7 +20,8 @@ import torch
 import typer
 from fairat import paths
 from fairat.device import choose_device
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.results import metrics
 from fairat.results.evidence import values_of
 from fairat.settings.recipe import Precision

@@ -14,7 +14,8 @@ from fairat.console import console, progress, run_stage
 from fairat.data.canonical import CorruptedManifest, load_split
 from fairat.device import choose_device, memory_in_words, name_of
 from fairat.errors import UserError
-from fairat.evaluation.protocol import EvaluationSet, Watcher, evaluate_model, module_of
+from fairat.evaluation import EVALUATIONS, evaluate_model
+from fairat.evaluation.protocol import EvaluationSet, Watcher
 from fairat.fingerprint import recorded
 from fairat.results.evidence import Origin, stacked, values_of, write_evidence
 from fairat.study import Run, load_study
@@ -125,7 +126,7 @@ def evaluate_sets(
     """The rows of each weight set, and what the user should know about them."""
     model = record.network().to(memory_format=torch.channels_last).to(test.images.device)
     settings, epsilon = getattr(run.suite.evaluation, evaluation), run.suite.threat.epsilon
-    images = len(names) * module_of(evaluation).workload(test, settings)
+    images = len(names) * EVALUATIONS[evaluation].workload(test, settings)
     blocks: list[pa.Table] = []
     remarks: list[str] = []
     device = test.images.device

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fairat import paths
 from fairat.errors import UserError
-from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods import KINDS, build_part
 from fairat.study import Adoption, Study, Training, load_study
 from ruamel.yaml import YAML
 
@@ -195,6 +195,24 @@ def test_a_wrong_key_or_value_is_named_by_its_full_path(
 NO_NAMES = ["demo-at-s0", "demo/at", "demo/at/0", "demo/at/s", "demo/at/szero", "demo/at/s-1", "demo/at/s00", "/at/s0", "demo/at/s0/s1"]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("suites.demo.threat.num_stepz", "epsilon, step_size, num_steps; did you mean num_steps"),
+        ("suites.demo.architecture.widht", "kind, width, final_norm; did you mean width"),
+        ("methods.fair_tat.margin.offet", "kind, begin_epoch, offset, cap; did you mean offset"),
+        ("methods.frl.recipe.epoch", "epochs, batch_size, .*; did you mean epochs"),
+        ("methods.frl.averaging.decai", "decay, threshold, probe, start_epoch; did you mean decay"),
+        ("zoo.rice2020.architecture.pth", "kind, name, dataset, path; did you mean path"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_those_there_are_and_the_nearest(
+    edited: Callable[..., Study], path: str, keys: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{path.split('.')[-1]}: Extra inputs are not permitted; there are: {keys}\?"):
+        edited("params.yaml", path, 1)
+
+
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_what_is_no_name_of_a_run_is_refused(edited: Callable[..., Study], name: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -352,8 +370,8 @@ def test_missing_and_broken_files_are_explained(tmp_path: Path) -> None:
             load_study([params])
 
 
-@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds])
-def test_every_kind_of_the_catalogue_builds_under_its_own_name(slot: str, kind: str) -> None:
+@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in KINDS.items() for kind in kinds])
+def test_every_kind_builds_under_its_own_name(slot: str, kind: str) -> None:
     assert build_part(slot, kind).kind == kind
 
 

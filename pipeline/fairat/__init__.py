@@ -4,10 +4,10 @@ ROOMS = (
     "errors",
     "paths",
     "files",
-    "seeds",
     "provenance",
-    "device",
     "progress",
+    "seeds",
+    "device",
     "settings",
     "results",
     "data",
@@ -25,4 +25,7 @@ ROOMS = (
     "tracking",
     "tools",
 )
-"""From the ground floor up; tests/test_layers.py reads the imports and holds the order."""
+"""From the ground floor up; tests/test_layers.py reads the imports and holds the order.
+
+Results are made in the rooms from `seeds` to `rendering`: `fingerprint` leaves out those before and after.
+"""

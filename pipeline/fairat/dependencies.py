@@ -5,61 +5,70 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fairat import paths
+from pydantic import BaseModel
+
+from fairat.evaluation import EVALUATIONS
 from fairat.fingerprint import fingerprint
-from fairat.methods.catalogue import CATALOGUE, module_of
+from fairat.models import NETWORKS
 from fairat.papers.figure_rows import SHOWN_SUITES
 from fairat.settings.architectures import Architecture
 from fairat.settings.suite import Suite
 from fairat.study import Adoption, Study, Training, load_study
 
 
-def contents() -> Iterator[tuple[Path, str]]:
-    """Path below fingerprints/ and text of every fingerprint."""
-    for name, modules, settings in _stages():
-        yield name, json.dumps(fingerprint(modules, settings), indent=1, sort_keys=True) + "\n"
+def contents(root: Path = Path()) -> Iterator[tuple[Path, str]]:
+    """Path below fingerprints/ and text of every fingerprint, for the code below `root`."""
+    for name, starts, settings in _stages():
+        yield name, json.dumps(fingerprint(starts, settings, root), indent=1, sort_keys=True) + "\n"
 
 
 def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
-    """The name of each fingerprint, the modules it starts from, and the numbers it holds."""
+    """The name of each fingerprint, where it starts, and the numbers it holds."""
     study = load_study()
     for name, suite in study.suites.items():
         data = suite.data.model_dump(mode="json")
-        architecture = network_modules(suite.architecture)
-        yield Path("prepare", name), ["stages.prepare"], data
-        yield Path("corrupt", name), ["stages.corrupt"], data
-        for evaluation in paths.EVALUATIONS:
-            modules = ["stages.evaluate", f"fairat.evaluation.{evaluation}", *architecture]
+        yield Path("prepare", name), ["stages.prepare", *classes(suite.data)], data
+        yield Path("corrupt", name), ["stages.corrupt", *classes(suite.data)], data
+        for evaluation, module in EVALUATIONS.items():
+            starts = ["stages.evaluate", module.__name__, *network(suite.architecture)]
             stepped = [key for key in study.stepped if study.resolved[key].suite_name == name]
             for place in stepped if evaluation == "steps" else [name]:
-                yield Path(evaluation, place), modules, _protocol(suite, evaluation)
+                yield Path(evaluation, place), starts, _protocol(suite, evaluation)
         yield Path("aggregate", name), ["stages.aggregate"], {}
         yield Path("tables", name), ["stages.tables"], _presentation(study, name)
         yield Path("significance", name), ["stages.significance"], _presentation(study, name)
     yield Path("demo", "demo"), ["stages.demo"], {}
-    yield Path("report", "report"), ["stages.report"], {}
+    yield Path("report", "report"), ["stages.report", "fairat.papers"], {}
     for name, shown in SHOWN_SUITES.items():
-        yield Path("paper", name), ["stages.paper"], _presentation_of_paper(study, shown)
+        yield Path("paper", name), ["stages.paper", "fairat.papers"], _presentation_of_paper(study, shown)
     for run in study.resolved.values():
+        starts = ["stages.train", *network(run.architecture)]
         if isinstance(run, Adoption):
-            settings = run.architecture.model_dump(mode="json", exclude={"path"})
-            yield (
-                Path("train", run.key),
-                ["stages.train", "fairat.training.adoption", run.architecture.module],
-                settings,
-            )
-        if not isinstance(run, Training):
-            continue
-        modules = ["stages.train", *network_modules(run.architecture)]
-        modules += [module_of(slot, getattr(run.method, slot).kind) for slot in CATALOGUE]
-        # The images reach DVC as data/<suite>: where they came from decides nothing.
-        settings = {key: value for key, value in run.settings.items() if key not in ("seed", "data")}
-        yield Path("train", run.key), modules, settings
+            yield Path("train", run.key), starts, run.architecture.model_dump(mode="json", exclude={"path"})
+        elif isinstance(run, Training):
+            chosen = [run.method, run.recipe, run.averaging]
+            # The images reach DVC as data/<suite>: where they came from decides nothing.
+            settings = {key: value for key, value in run.settings.items() if key not in ("seed", "data")}
+            yield Path("train", run.key), [*starts, *(name for value in chosen for name in classes(value))], settings
 
 
-def network_modules(architecture: Architecture) -> list[str]:
-    """The modules that build a network, and load it where it is published; all are imported by name."""
-    return ["fairat.models.normalization", architecture.module]
+def classes(value: Any) -> Iterator[str]:
+    """The classes of settings, and of all that they hold."""
+    if isinstance(value, BaseModel):
+        yield _place(type(value))
+    held = vars(value).values() if isinstance(value, BaseModel) else value if isinstance(value, tuple) else ()
+    for item in held:
+        yield from classes(item)
+
+
+def network(architecture: Architecture) -> Iterator[str]:
+    """The settings of a network, and the functions that build and load it."""
+    used = (type(architecture), *NETWORKS[type(architecture)])
+    return (_place(thing) for thing in used if thing is not None)
+
+
+def _place(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__name__}"
 
 
 def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:

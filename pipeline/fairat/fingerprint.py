@@ -1,50 +1,44 @@
-"""What makes a stage stale on the side of code: a hash of the syntax trees of exactly the modules it uses.
+"""What makes a stage stale on the side of code: a hash of the syntax trees of exactly the code that it uses.
+
+A fingerprint starts at the stage's own module and at the classes and functions that a run names: the parts of its method,
+the builder of its network, its evaluation. From there it follows imports. It does not follow a catalog, which offers what a
+run chooses from: a dict of names in the `__init__` of a package, such as `KINDS`, or a union told apart by its `kind`, such as
+`Architecture`. Neither the catalog counts nor the imports and classes that stand beside it for its sake alone, so a new entry
+changes nothing; the entries that a run chooses are where its fingerprint starts.
 
 Comments, docstrings and formatting are dropped; DVC hashes data and numbers itself.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fairat
 from fairat.errors import UserError
 
 FOLDERS = {"fairat": Path("pipeline"), "stages": Path()}
 """Where the project's packages lie, below the root of the repository."""
 
-NOT_SCIENCE = frozenset(
-    {
-        "fairat.study",
-        "fairat.console",
-        "fairat.device",
-        "fairat.errors",
-        "fairat.files",
-        "fairat.fingerprint",
-        "fairat.methods.catalogue",
-        "fairat.settings.architectures",
-        "fairat.paths",
-        "fairat.provenance",
-        "fairat.settings.base",
-        "fairat.tracking",
-        "fairat.training.guard",
-    }
-)
-"""Modules that cannot change a result: they name files, read settings (whose resolved values are hashed instead), report.
+COMPUTING = fairat.ROOMS[fairat.ROOMS.index("seeds") : fairat.ROOMS.index("study")]
+"""The rooms that make results, to which imports are followed.
 
-The catalogue is among them because a new line in it must not retrain the others; the modules it names are hashed for the
-methods that use them.
+Those before them name files and describe errors. Those after them read params.yaml, whose resolved values are hashed instead,
+and talk to people; nothing that computes can import them. A room in which a fingerprint starts counts too.
 """
 
 
-def fingerprint(modules: Iterable[str], settings: Mapping[str, Any], root: Path = Path()) -> dict[str, Any]:
-    """What a stage depends on besides its files: the hash of every module it uses, and its resolved settings."""
-    return {
-        "code": {name: _tree_hash(_file(name, root)) for name in sorted(closure(modules, root))},
-        "settings": dict(settings),
-    }
+def fingerprint(starts: Iterable[str], settings: Mapping[str, Any], root: Path = Path()) -> dict[str, Any]:
+    """What a stage depends on besides its files: where it starts, the hash of every module it uses, its resolved settings.
+
+    Args:
+        starts: dotted names of modules, and of classes and functions at their top level.
+        settings: resolved.
+        root: of the repository.
+    """
+    return {"starts": sorted(set(starts)), "code": closure(starts, root), "settings": dict(settings)}
 
 
 def digest(content: bytes) -> str:
@@ -66,17 +60,26 @@ def recorded(path: Path) -> str:
         ) from None
 
 
-def closure(modules: Iterable[str], root: Path = Path()) -> set[str]:
-    """The modules and everything of the project that they import, wherever the import stands; without `NOT_SCIENCE`."""
-    found: set[str] = set()
-    waiting = list(modules)
+def closure(starts: Iterable[str], root: Path = Path()) -> dict[str, str]:
+    """The hash of every module that is used, of as much of it as is used."""
+    chosen: dict[str, set[str]] = {}
+    for start in starts:
+        module, name = (start, "") if _is_module(start, root) else start.rsplit(".", 1)
+        chosen.setdefault(module, set()).add(name)
+    rooms = {*COMPUTING, *map(_room, chosen)}
+    found: dict[str, str] = {}
+    waiting = list(chosen)
     while waiting:
-        name = waiting.pop()
-        if name in found or any(name == left_out or name.startswith(left_out + ".") for left_out in NOT_SCIENCE):
-            continue
-        found.add(name)
-        waiting += _imports(_file(name, root), root)
+        module = waiting.pop()
+        if module not in found and _room(module) in rooms:
+            found[module], imported = _used(module, root, frozenset(chosen.get(module, ())))
+            waiting += imported
     return found
+
+
+def _room(module: str) -> str:
+    first, _, rest = module.partition(".")
+    return rest.partition(".")[0] if first == "fairat" else first
 
 
 def _file(module: str, root: Path) -> Path:
@@ -90,30 +93,65 @@ def _is_module(name: str, root: Path) -> bool:
 
 
 @cache
-def _imports(path: Path, root: Path) -> tuple[str, ...]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+def _used(module: str, root: Path, chosen: frozenset[str]) -> tuple[str, set[str]]:
+    """The hash of a module and the modules that it imports, all without its catalogs but for the chosen entries."""
+    path = _file(module, root)
+    tree = _WithoutText().visit(ast.parse(path.read_text()))
+    catalogs = [node for node in tree.body if is_catalog(node, package=path.name == "__init__.py")]
+    aside = _names(catalogs) - chosen
+    body = [node for node in tree.body if node not in catalogs]
+    # What is used beside the catalog counts, such as a class that is also the base of another entry.
+    while aside and (used := aside & _names(node for node in body if getattr(node, "name", None) not in aside)):
+        aside -= used
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) not in aside]
+    tree.body = [node for node in body if getattr(node, "name", None) not in aside and getattr(node, "names", True)]
+    return digest(ast.dump(tree).encode()), {name for name in _imports(tree) if _is_module(name, root)}
+
+
+class _WithoutText(ast.NodeTransformer):
+    """Drops bare strings: docstrings, and comments in disguise."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+
+def is_catalog(node: ast.stmt, *, package: bool) -> bool:
+    """Whether a statement at the top of a module, of a package's `__init__` or another, is a catalog."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    if isinstance(value, ast.Dict):
+        return package and _holds_names(value)
+    return isinstance(value, ast.Subscript) and any(
+        isinstance(part, ast.keyword) and part.arg == "discriminator" for part in ast.walk(value)
+    )
+
+
+def _holds_names(value: ast.expr | None) -> bool:
+    """Whether a dict or tuple, however nested, has nothing but names for values."""
+    match value:
+        case ast.Dict(values=items) | ast.Tuple(elts=items):
+            return all(map(_holds_names, items))
+        case ast.Name() | ast.Attribute() | ast.Constant(value=None):
+            return True
+    return False
+
+
+def _names(statements: Iterable[ast.AST]) -> set[str]:
+    """What statements at the top of a module refer to; a local variable or argument of the same name is another thing."""
+    names: set[str] = set()
+    for statement in statements:
+        parts = list(ast.walk(statement))
+        local = {part.arg for part in parts if isinstance(part, ast.arg)}
+        local |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        names |= {part.id for part in parts if isinstance(part, ast.Name)} - local
+    return names
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from package import name` may mean a module of the package or something inside its __init__.
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if _is_module(name, root))
-
-
-@cache
-def _tree_hash(path: Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # A bare string at the head of a body is its docstring; elsewhere it is a comment in disguise.
-            node.body = [
-                line
-                for line in node.body
-                if not (
-                    isinstance(line, ast.Expr)
-                    and isinstance(line.value, ast.Constant)
-                    and isinstance(line.value.value, str)
-                )
-            ]
-    return digest(ast.dump(tree).encode())
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))

@@ -6,16 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from fairat import paths
 from fairat.errors import UserError
+from fairat.methods import KINDS, part_class
 from fairat.methods.method import Method
 from fairat.settings.architectures import Architecture, PublishedNetwork
+from fairat.settings.averaging import Averaging
 from fairat.settings.base import Settings, merged
 from fairat.settings.presentation import Presentation, Published
+from fairat.settings.recipe import Recipe
 from fairat.settings.suite import Suite
 from fairat.settings.threat import Threat
 
@@ -281,7 +285,7 @@ def load_study(files: Sequence[Path] = tuple(SECTIONS)) -> Study:
         study = Study.model_validate(content)
         study.resolved  # noqa: B018  # merges every method's recipe, so that a wrong key in one is found here
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in _described(error))
+        lines = "\n".join(f"  {line}" for line in _described(error, content))
         raise UserError(
             f"{files[0]} (with {', '.join(map(str, files[1:]))}) is not right:\n{lines}\n"
             "Correct it and run the command again; nothing was changed."
@@ -318,19 +322,43 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _described(error: ValidationError, prefix: tuple[Any, ...] = ()) -> Iterator[str]:
-    """One line per wrong value: its full path, what is wrong, what was given. Looks into the errors of parts."""
+def _described(error: ValidationError, content: dict[str, Any]) -> Iterator[str]:
+    """One line per wrong value: its full path, what is wrong, what was given; of an unknown key, those that there are."""
     for item in error.errors(include_url=False):
-        location = (*prefix, *(part for part in item["loc"] if not str(part).endswith("]")))
-        inner = item.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):
-            yield from _described(inner, location)
-            continue
-        message = item["msg"].removeprefix("Value error, ")
-        given = (
-            ""
-            if inner is not None or item["type"] in ("missing", "extra_forbidden")
-            else f" (given: {item['input']!r})"
-        )
-        path = ".".join(str(part) for part in location)
+        location = [part for part in item["loc"] if not str(part).endswith("]")]
+        message, given = item["msg"].removeprefix("Value error, "), f" (given: {item['input']!r})"
+        if item["type"] == "extra_forbidden":
+            given = _near(str(location[-1]), _keys(Study, location[:-1], content) if error.title == "Study" else [])
+        elif item["type"] == "missing" or "error" in item.get("ctx", {}):
+            given = ""
+        path = ".".join(map(str, location))
         yield f"{path + ': ' if path else ''}{message}{given}"
+
+
+def _near(key: str, keys: Sequence[str]) -> str:
+    similar = "".join(f"; did you mean {near}?" for near in get_close_matches(key, keys, n=1))
+    return f"; there are: {', '.join(keys)}{similar}" if keys else ""
+
+
+def _keys(schema: Any, location: Sequence[Any], content: Any) -> list[str]:
+    """The keys of what lies at a location below a schema; of alternatives, those of the one that the content chose."""
+    if get_origin(schema) in (Union, UnionType):
+        return next((keys for member in get_args(schema) if (keys := _keys(member, location, content))), [])
+    if get_origin(schema) in (dict, tuple):
+        return _keys(get_args(schema)[get_origin(schema) is dict], location[1:], content[location[0]])
+    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return []
+    if not location:
+        return list(schema.model_fields)
+    here, *rest = location
+    if here not in schema.model_fields:  # a kind: pydantic adds it to the location
+        kind = schema.model_fields.get("kind")
+        return _keys(schema, rest, content) if kind and kind.default == here else []
+    held = schema.model_fields[here].annotation
+    if schema is Method:
+        held = (
+            part_class(here, content[here]["kind"])
+            if here in KINDS
+            else {"recipe": Recipe, "averaging": Averaging}[here]
+        )
+    return _keys(held, rest, content[here])

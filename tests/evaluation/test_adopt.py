@@ -8,7 +8,8 @@ import torch
 from fairat import paths
 from fairat.data.canonical import Manifest, Split, save_split
 from fairat.errors import UserError
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.models import build_model
 from fairat.results.evidence import read_evidence
 from fairat.settings.architectures import ShippedResNet18, ZooModel

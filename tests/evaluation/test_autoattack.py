@@ -11,7 +11,8 @@ from fairat import seeds
 from fairat.attacks import autoattack
 from fairat.attacks.autoattack import Chunked, Member, Perturbing, attack_block, check_square
 from fairat.attacks.pgd import attacking
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.evaluation.square import alone
 from fairat.evaluation.survivors import Ensemble, block_predictions
 from fairat.settings.evaluations import AutoAttackEvaluation, SquareEvaluation

@@ -6,7 +6,8 @@ import pytest
 import torch
 from fairat.data.canonical import CorruptedImages, CorruptedManifest, save_corruption
 from fairat.errors import UserError
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model, module_of
+from fairat.evaluation import EVALUATIONS, evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.settings.evaluations import CorruptionsEvaluation
 
 from tests.evaluation.toys import EPSILON, Ledger, tiny_model, tiny_set
@@ -56,7 +57,7 @@ def test_progress_adds_up_to_the_workload(tmp_path: Path) -> None:
     test, ledger = corrupted_set(tmp_path), Ledger()
     write_corrupted(tmp_path, test)
     evaluate_model("corruptions", tiny_model(), test, PROTOCOL, epsilon=EPSILON, watcher=ledger.watcher)
-    assert sum(ledger.steps) == module_of("corruptions").workload(test, PROTOCOL) == 100
+    assert sum(ledger.steps) == EVALUATIONS["corruptions"].workload(test, PROTOCOL) == 100
     assert len(ledger.steps) == 2 * 4
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairat import seeds
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.settings.evaluations import PgdEvaluation
 from torch import nn
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from fairat import paths
 from fairat.errors import UserError
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model, module_of
+from fairat.evaluation import EVALUATIONS, evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.settings.evaluations import (
     AutoAttackEvaluation,
     CorruptionsEvaluation,
@@ -53,9 +54,9 @@ def test_every_evaluation_has_a_module() -> None:
         "square": SquareEvaluation(),
         "steps": StepsEvaluation(),
     }
-    workloads = {name: module_of(name).workload(tiny_set(30), settings) for name, settings in protocols.items()}
+    workloads = {name: EVALUATIONS[name].workload(tiny_set(30), settings) for name, settings in protocols.items()}
     assert workloads == {"pgd": 30, "autoattack": 12, "square": 30, "steps": 30}
-    assert set(paths.EVALUATIONS) == {*protocols, "corruptions"}
+    assert set(paths.EVALUATIONS) == set(EVALUATIONS) == {*protocols, "corruptions"}
 
 
 def test_images_of_another_shape_are_refused() -> None:

@@ -1,11 +1,11 @@
-"""Parts by name: those of the catalogue, and those of one's own."""
+"""Parts by name: those of the table KINDS, and those of one's own."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import fairat.methods
 import pytest
-from fairat.methods.catalogue import CATALOGUE, build_part, kind_of, module_of
+from fairat.methods import KINDS, build_part
 from fairat.methods.method import Method
 from fairat.study import load_study
 
@@ -46,12 +46,12 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     return write
 
 
-@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in CATALOGUE.items() for kind in kinds])
+@pytest.mark.parametrize(("slot", "kind"), [(slot, kind) for slot, kinds in KINDS.items() for kind in kinds])
 def test_a_part_knows_its_name_and_is_found_again_by_it(slot: str, kind: str) -> None:
     part = build_part(slot, kind)
-    assert part.kind == kind_of(type(part)) == kind
+    assert type(part) is KINDS[slot][kind]
+    assert part.kind == part.model_dump()["kind"] == kind
     assert build_part(slot, part.model_dump()) == part
-    assert module_of(slot, kind) == type(part).__module__
 
 
 def test_a_part_without_an_entry_is_named_by_its_file_and_class(own_module: Callable[[str, str], None]) -> None:
@@ -61,7 +61,16 @@ def test_a_part_without_an_entry_is_named_by_its_file_and_class(own_module: Call
     )
     assert method.margin.factors(history_of(((1, 0), (0, 1)))).tolist() == [0.25, 0.25]
     assert method.model_dump()["margin"] == {"kind": "own_margin_a.Halved", "share": 0.25}
-    assert module_of("margin", method.margin.kind) == "fairat.methods.own_margin_a"
+
+
+def test_a_part_derived_from_one_with_a_name_has_a_name_of_its_own(own_module: Callable[[str, str], None]) -> None:
+    own_module(
+        "own_margin_d",
+        "from fairat.methods.cfa import RobustAccuracyMargin\n\n\nclass Mine(RobustAccuracyMargin): ...\n",
+    )
+    margin = build_part("margin", {"kind": "own_margin_d.Mine", "offset": 1})
+    assert margin.model_dump() == {"kind": "own_margin_d.Mine", "offset": 1.0, "begin_epoch": 1, "cap": None}
+    assert build_part("margin", {"kind": "cfa.RobustAccuracyMargin"}).kind == "robust_accuracy"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +83,7 @@ def test_a_part_without_an_entry_is_named_by_its_file_and_class(own_module: Call
         ("nowhere.Halved", r"there is no pipeline/fairat/methods/nowhere\.py; write the class Halved there, or correct `kind: nowhere\.Halved`"),
         ("own_margin_b", r"'own_margin_b' is not a kind of margin; there are: constant, .* as in my_module.MyPart"),
         ("own_margin_b.", r"is not a kind of margin"),
+        ("robust_acuracy", r"'robust_acuracy' is not a kind of margin; there are: constant, .*; did you mean robust_accuracy\? a part"),
         (None, r"None is not a kind of margin"),
         (["cfps"], r"\['cfps'\] is not a kind of margin"),
     ],

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from fairat.methods.catalogue import CATALOGUE
+from fairat.methods import KINDS
 from fairat.methods.method import Method
 from fairat.methods.parts import Batch, Objective, Trace
 from fairat.study import load_study
@@ -26,7 +26,7 @@ from tests.training.toys import tiny_images, tiny_network, tiny_settings, traine
 
 TARGETED = {"at", "trades", "fat"}
 WITH_CLEAN_TERM = {"clean", "trades", "bat"}
-COMPOSITIONS = [dict(zip(CATALOGUE, kinds, strict=True)) for kinds in itertools.product(*CATALOGUE.values())]
+COMPOSITIONS = [dict(zip(KINDS, kinds, strict=True)) for kinds in itertools.product(*KINDS.values())]
 
 
 def makes_sense(parts: dict[str, str]) -> bool:
@@ -137,7 +137,7 @@ def test_every_valid_composition_trains_and_resumes(parts: dict[str, Any], seed:
 def test_every_method_of_params_yaml_learns(name: str) -> None:
     """With all its own numbers but those that count epochs."""
     method = load_study().methods[name].scaled(0.05)
-    parts = {slot: getattr(method, slot) for slot in CATALOGUE}
+    parts = {slot: getattr(method, slot) for slot in KINDS}
     losses = [report["train_loss"] for report in trained(tiny_settings(parts, epochs=6)).reports]
     assert losses[-1] < 0.95 * losses[0]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from fairat.errors import UserError
+from fairat.methods import KINDS, build_part
 from fairat.methods.averaging import Averages
 from fairat.methods.bat import BalanceAdversarialTraining
-from fairat.methods.catalogue import CATALOGUE, build_part
 from fairat.methods.cfa import CalibratedWeights, RobustAccuracyMargin
 from fairat.methods.dafa import DistanceMargin, DistanceWeights, distance_weights
 from fairat.methods.fair_tat import CfpsTargets, UniformTargets
@@ -384,7 +384,7 @@ def test_a_part_that_begins_after_the_last_epoch_is_cautioned(parts: dict[str, A
     assert method.cautions(9) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CATALOGUE["objective"] if kind != "clean"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS["objective"] if kind != "clean"])
 def test_renaming_the_classes_does_not_change_the_loss(kind: str) -> None:
     """The network's outputs, the labels and the targets renamed alike."""
     objective = build_part("objective", kind)

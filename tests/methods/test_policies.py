@@ -1,10 +1,10 @@
-"""What holds for every target sampler, margin and class weighting of the catalogue (spec 9.1; AF-38)."""
+"""What holds for every target sampler, margin and class weighting of `KINDS`."""
 
 from typing import Any
 
 import pytest
 import torch
-from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods import KINDS, build_part
 from fairat.methods.history import ClassHistory, EpochRecord
 from fairat.methods.trades import Trades
 from fairat.results import metrics
@@ -20,9 +20,7 @@ ACTING: dict[str, dict[str, Any]] = {
     "frl_reweight": {"tau0": 0.0, "tau1": 0.0},
 }
 """Settings under which a part acts on a history of three epochs, where its defaults would not."""
-PARTS = [
-    (slot, kind) for slot, kinds in CATALOGUE.items() if slot != "objective" for kind in kinds if kind not in NEUTRAL
-]
+PARTS = [(slot, kind) for slot, kinds in KINDS.items() if slot != "objective" for kind in kinds if kind not in NEUTRAL]
 
 
 def counts(generator: torch.Generator, right: float) -> Tensor:

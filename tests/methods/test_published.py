@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods import KINDS, build_part
 from fairat.methods.parts import Batch
 from fairat.settings.base import merged
 from fairat.settings.recipe import Recipe
@@ -137,7 +137,7 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
 @pytest.mark.parametrize("name", PARTS)
 def test_a_method_is_composed_as_the_specification_says(name: str) -> None:
     """Spec 8 and 9."""
-    assert tuple(getattr(METHODS[name], slot).kind for slot in CATALOGUE) == PARTS[name]
+    assert tuple(getattr(METHODS[name], slot).kind for slot in KINDS) == PARTS[name]
     starts = {"frl_reweight": "at_constant", "frl": "at_constant", "frl_005": "pgd_at", "frl_007": "pgd_at"}
     assert METHODS[name].starts_from == starts.get(name)
 

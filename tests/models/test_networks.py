@@ -1,16 +1,21 @@
-"""The convolutional networks: counts of the specification, and independent forwards on the same weights."""
+"""The convolutional networks: counts worked out by hand, and independent forwards on the same weights."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from fairat.errors import UserError
-from fairat.models import CIFAR10_STATISTICS, Architecture, build_model
-from fairat.settings.architectures import PreActResNet18, ResNet18, Wrn28x10
+from fairat.models import NETWORKS, build_model
+from fairat.settings.architectures import Architecture, PreActResNet18, ResNet18, Wrn28x10
 from torch import Tensor, nn
+
+from tests.models.toys import CIFAR10_STATISTICS
 
 Weights = dict[str, Tensor]
 
@@ -107,7 +112,6 @@ REFERENCES: list[tuple[Architecture, Callable[[Weights, Tensor, bool], Tensor]]]
 def test_parameters_and_layers_are_as_many_as_specified(
     architecture: Architecture, norms: int, convolutions: int, parameters: dict[int, int]
 ) -> None:
-    """AF-29."""
     for num_classes, expected in parameters.items():
         model = published(architecture, num_classes)
         assert sum(parameter.numel() for parameter in model.parameters()) == expected
@@ -116,7 +120,7 @@ def test_parameters_and_layers_are_as_many_as_specified(
 
 
 def preact_parameters(width: int, num_classes: int, channels: int) -> int:
-    """Weights and biases, layer by layer, from the description in the specification."""
+    """Weights and biases, layer by layer, from the papers' description."""
     total, inputs = 9 * channels * width, width
     for outputs in (width, 2 * width, 4 * width, 8 * width):
         total += 2 * inputs + 9 * inputs * outputs + 2 * outputs + 9 * outputs**2
@@ -143,7 +147,6 @@ def test_a_width_scales_every_layer_of_resnet() -> None:
 
 @pytest.mark.parametrize("num_classes", [2, 10])
 def test_preact_resnet_at_full_width_gives_one_logit_per_class(num_classes: int) -> None:
-    """AF-29."""
     model = build_model(PreActResNet18(), num_classes=num_classes, channels=3, **CIFAR10_STATISTICS)
     with torch.no_grad():
         assert model(torch.rand(2, 3, 32, 32)).shape == (2, num_classes)
@@ -245,3 +248,16 @@ def test_fewer_than_two_classes_are_refused(num_classes: int, text: str) -> None
         f"The data has {text} a classifier needs at least two. "
         "Give every class a folder of its own under train/ and test/."
     )
+
+
+def test_the_room_imports_no_package_of_published_networks() -> None:
+    """It takes RobustBench and timm many seconds to load."""
+    heavy = {"timm", "robustbench", "torchvision", "pyautoattack", "gdown"}
+    code = f"import sys, fairat.models; print(sorted({heavy} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": "pipeline"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout == "[]\n"
+
+
+def test_every_architecture_has_a_network() -> None:
+    assert set(get_args(get_args(Architecture)[0])) == set(NETWORKS)

@@ -1,9 +1,11 @@
 import pytest
 import torch
 from fairat.errors import UserError
-from fairat.models import CIFAR10_STATISTICS, CIFAR100_STATISTICS, build_model
+from fairat.models import build_model
 from fairat.models.normalization import Normalisation, check_images
 from fairat.settings.architectures import PreActResNet18
+
+from tests.models.toys import CIFAR10_STATISTICS, CIFAR100_STATISTICS
 
 
 def test_normalising_inside_the_model_equals_normalising_outside() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from fairat.errors import UserError
-from fairat.models import CIFAR10_STATISTICS, build_model
+from fairat.models import build_model
 from fairat.settings.architectures import XcitS12
 from torch import Tensor, nn
 
-from tests.models.toys import write_halves
+from tests.models.toys import CIFAR10_STATISTICS, write_halves
 
 
 def without_memory(num_classes: int) -> nn.Module:
@@ -19,7 +19,6 @@ def without_memory(num_classes: int) -> nn.Module:
 
 @pytest.mark.parametrize(("num_classes", "parameters"), [(10, 25_872_154), (100, 25_906_804)])
 def test_parameters_and_batch_norms_are_as_many_as_specified(num_classes: int, parameters: int) -> None:
-    """AF-29."""
     model = without_memory(num_classes)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 16
@@ -27,7 +26,6 @@ def test_parameters_and_batch_norms_are_as_many_as_specified(num_classes: int, p
 
 @pytest.mark.parametrize(("size", "channels", "tokens"), [(32, 3, 64), (8, 1, 4)])
 def test_patches_of_four_pixels_become_tokens(size: int, channels: int, tokens: int) -> None:
-    """AF-29."""
     model = build_model(XcitS12(), num_classes=10, channels=channels, mean=None, std=None)
     seen = []
     model.get_submodule("network.patch_embed").register_forward_hook(lambda module, inputs, output: seen.append(output))

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
 from fairat.rendering.figures import source_and_target
 from fairat.rendering.table import Row
 from fairat.results import metrics

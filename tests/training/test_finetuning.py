@@ -8,8 +8,9 @@ import torch
 from fairat import paths
 from fairat.data.canonical import Manifest, Split, load_split, save_split
 from fairat.errors import UserError
-from fairat.evaluation.protocol import EvaluationSet, evaluate_model
-from fairat.models import build_model, shipped
+from fairat.evaluation import evaluate_model
+from fairat.evaluation.protocol import EvaluationSet
+from fairat.models import NETWORKS, build_model
 from fairat.models.resnet import ResNet
 from fairat.results.evidence import read_evidence
 from fairat.settings.architectures import ShippedResNet18, ZooModel
@@ -105,8 +106,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         for parameter in network.parameters():
             parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator))
 
-    monkeypatch.setattr(shipped, "build", build)
-    monkeypatch.setattr(shipped, "load_start", load_start)
+    monkeypatch.setitem(NETWORKS, ShippedResNet18, (build, load_start))
 
 
 def training(method: str) -> Training:

@@ -23,7 +23,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One row per image; see `protocol.evaluate_model` and `survivors_rows`."""
+    """One row per image; see `evaluate_model` and `survivors_rows`."""
     classes = len(test.class_names)
     ensemble = partial(
         autoattack.standard,

@@ -1,4 +1,4 @@
-"""Predictions on the corrupted test set, every corruption and severity (Hendrycks and Dietterich 2019; spec 7)."""
+"""Predictions on the corrupted test set, every corruption and severity (Hendrycks and Dietterich 2019)."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows for each corruption and severity; see `protocol.evaluate_model`. Nothing is attacked.
+    """One block of rows for each corruption and severity; see `evaluate_model`. Nothing is attacked.
 
     Raises:
         UserError: there is no corrupted test set, or it was made from other test images.

@@ -1,4 +1,4 @@
-"""PGD on the cross-entropy, uniform start, constant radius (spec 7): the PGD columns of the tables."""
+"""PGD on the cross-entropy, uniform start, constant radius: the PGD columns of the tables."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows for each number of steps; see `protocol.evaluate_model`.
+    """One block of rows for each number of steps; see `evaluate_model`.
 
     The starts do not depend on the batch size, the device or the weight set.
     """

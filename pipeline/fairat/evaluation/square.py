@@ -23,7 +23,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One row per image; see `protocol.evaluate_model` and `survivors_rows`."""
+    """One row per image; see `evaluate_model` and `survivors_rows`."""
     ensemble = partial(alone, epsilon=epsilon, queries=settings.queries)
     return survivors_rows(
         ensemble, model, test, settings, name="square", weights=weights, epsilon=epsilon, seed=seed, watcher=watcher

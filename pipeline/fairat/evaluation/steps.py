@@ -1,4 +1,4 @@
-"""How many small steps break an image: BAT's measure of how hard each source class is to attack (its Figure 2; spec 6)."""
+"""How many small steps break an image: BAT's measure of how hard each source class is to attack (its Figure 2)."""
 
 import pyarrow as pa
 import torch
@@ -44,7 +44,7 @@ def evaluate(
     seed: int,
     watcher: Watcher,
 ) -> pa.Table:
-    """One block of rows; see `protocol.evaluate_model`. From the image itself, so nothing is random."""
+    """One block of rows; see `evaluate_model`. From the image itself, so nothing is random."""
     clean = predict(model, test.images, settings.batch_size).cpu()
     batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
     found = [broken(model, in_unit_range(images), labels, settings, epsilon, watcher) for images, labels in batches]

@@ -66,6 +66,7 @@ class BalanceAdversarialTraining(Objective):
             TRADES (Table 2, No. 6).
     """
 
+    kind: Literal["bat"] = "bat"
     beta: NonNegativeFloat = 6.0
     uniform_weight: NonNegativeFloat = 1.0
     uniform_kl: Literal["code", "paper"] = "code"

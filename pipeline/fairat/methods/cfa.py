@@ -1,6 +1,6 @@
 """CFA: class-wise calibrated margins and TRADES weights (Wei et al. 2023; spec 3.5). FAWA is in `averaging.py`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ class RobustAccuracyMargin(FollowsRobustAccuracy, Margin):
         cap: largest factor allowed; none, as published: factors above 1 are intended.
     """
 
+    kind: Literal["robust_accuracy"] = "robust_accuracy"
     offset: Annotated[Real, Field(ge=0)] = 0.5
     begin_epoch: NonNegativeInt = 1
     cap: Annotated[Real, Field(ge=0)] | None = None
@@ -58,6 +59,7 @@ class CalibratedWeights(FollowsRobustAccuracy, ClassWeights):
         begin_epoch: first epoch with adapted weights; 10 in CFA (spec A13).
     """
 
+    kind: Literal["ccr"] = "ccr"
     offset: Annotated[Real, Field(ge=0)] = 0.5
     begin_epoch: NonNegativeInt = 10
 

@@ -1,6 +1,6 @@
 """DAFA: hard classes take loss weight and radius from easier classes similar to them (Lee et al. 2024; spec 3.11)."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -83,6 +83,8 @@ class DistanceMargin(ClassDistance, Margin):
     $$\varepsilon_k = W_k \, \varepsilon, \quad \alpha_k = W_k \, \alpha$$
     """
 
+    kind: Literal["distance"] = "distance"
+
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
         """W."""
         return self.class_weights(history)
@@ -97,6 +99,8 @@ class DistanceWeights(ClassDistance, ClassWeights):
 
     $$L = \frac{1}{B} \sum_i (W_{y_i} \, \mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
     """
+
+    kind: Literal["distance"] = "distance"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """W on one term, 1 on the other."""

@@ -23,6 +23,8 @@ class UniformTargets(Targets):
     (spec 3.13).
     """
 
+    kind: Literal["uniform"] = "uniform"
+
     def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
         """1 / (K - 1) off the diagonal."""
         return conditional_on_wrong(torch.ones(history.num_classes, dtype=torch.float64))
@@ -49,6 +51,7 @@ class CfpsTargets(Targets):
             set under PGD-10 (the paper's eq. 8; spec A2).
     """
 
+    kind: Literal["cfps"] = "cfps"
     from_scores: Literal["softmax", "proportional"] = "softmax"
     scale: Real = 2.0
     statistics: Literal["train", "validation"] = "train"

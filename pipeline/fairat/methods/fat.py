@@ -1,6 +1,6 @@
 """FAT: stop the attack soon after it succeeds, so that training images stay learnable (Zhang et al. 2020; spec 3.4)."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from fairat.attacks.pgd import BatchNormMode, StoppingRule
 from fairat.methods.forwards import forward_each
 from fairat.methods.losses import cross_entropy
-from fairat.methods.madry import AdversarialTraining
-from fairat.methods.parts import Batch, Terms, Trace, ascend
+from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend
 from fairat.settings.base import Settings
-from fairat.settings.recipe import CleanPass
 
 
 class CfaBudget:
@@ -82,7 +80,7 @@ class TauFrom(Settings):
     tau: NonNegativeInt
 
 
-class FriendlyAdversarialTraining(AdversarialTraining):
+class FriendlyAdversarialTraining(Objective):
     r"""Friendly adversarial training (FAT) stops the attack soon after it succeeds, so that images stay learnable.
 
     It is AT on the iterate $x^{s_i}$ of the attack, where $s_i$ counts the steps up to $\tau$ steps after the image was first
@@ -106,12 +104,11 @@ class FriendlyAdversarialTraining(AdversarialTraining):
         stop_on: with targets, whether `tau` counts from misclassification or from hitting the target (spec A8).
     """
 
+    kind: Literal["fat"] = "fat"
     variant: Literal["cfa", "original"] = "cfa"
     tau: NonNegativeInt = 3
     tau_schedule: tuple[TauFrom, ...] = ()
     stop_on: Literal["misclassified", "target_hit"] = "misclassified"
-
-    targeted_clean_pass: ClassVar[CleanPass] = "after_step"
 
     def scaled(self, scale: float) -> "FriendlyAdversarialTraining":
         """The epochs of `tau_schedule` multiplied."""

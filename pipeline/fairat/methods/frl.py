@@ -1,6 +1,6 @@
 """FRL: raise the weights and radii of classes whose errors exceed the average (Xu et al. 2021; spec 3.8)."""
 
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from jaxtyping import Float
@@ -102,6 +102,8 @@ class FrlReweight(FrlController, ClassWeights):
     $$L = \frac{1}{W^0} \sum_i w^0_{y_i} \mathrm{nat}_i + \frac{\beta}{W^1} \sum_i w^1_{y_i} \mathrm{rob}_i$$
     """
 
+    kind: Literal["frl_reweight"] = "frl_reweight"
+
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """w0 and w1 of the coming epoch."""
         state = self.multipliers(history)
@@ -123,6 +125,8 @@ class FrlRemargin(FrlController, Margin):
 
     $$\varepsilon_k = \min(\max(\exp(2 \mu^2_k), 0.98), 3) \, \varepsilon, \quad \alpha = \frac{1}{4} \max_i \varepsilon_i$$
     """
+
+    kind: Literal["frl_remargin"] = "frl_remargin"
 
     def factors(self, history: ClassHistory) -> PerClass:
         """m_k of the coming epoch."""

@@ -1,6 +1,6 @@
 """GAIRAT: images that few attack steps can break get more weight (Zhang et al. 2021; spec 3.12)."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -44,6 +44,7 @@ class Gairat(Objective):
         start_epoch: first epoch with weights; before it all are 1.
     """
 
+    kind: Literal["gairat"] = "gairat"
     offset: Real = -1.0
     start_epoch: NonNegativeInt = 59
 

@@ -1,6 +1,6 @@
 """Clean training, and adversarial training on the worst point of the ball (Madry et al. 2018; spec 3.1, 3.2)."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -16,6 +16,8 @@ class CleanObjective(Objective):
     $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i)$$
     [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{nat}_i$$
     """
+
+    kind: Literal["clean"] = "clean"
 
     has_clean_term: ClassVar[bool] = True
     has_robust_term: ClassVar[bool] = False
@@ -49,6 +51,8 @@ class AdversarialTraining(Objective):
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083 (spec 3.2).
     """
+
+    kind: Literal["at"] = "at"
 
     targeted_clean_pass: ClassVar[CleanPass] = "before_and_after"
 

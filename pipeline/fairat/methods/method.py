@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SerializeAsAny, field_validator, model_validator
 
-from fairat.methods.catalogue import CATALOGUE, build_part
+from fairat.methods import KINDS, build_part
 from fairat.methods.parts import (
     ClassWeights,
     ConstantMargin,
@@ -61,7 +61,7 @@ class Method(Presentation):
     recipe: dict[str, Any] = {}
     averaging: dict[str, Any] = {}
 
-    @field_validator(*CATALOGUE, mode="before")
+    @field_validator(*KINDS, mode="before")
     @classmethod
     def _part(cls, settings: Any, info: Any) -> Any:
         part, margin = build_part(info.field_name, settings), info.data.get("margin")
@@ -118,7 +118,7 @@ class Method(Presentation):
 
     def scaled(self, scale: float) -> "Method":
         """The method with the epochs of all its parts multiplied."""
-        return self.model_copy(update={slot: getattr(self, slot).scaled(scale) for slot in CATALOGUE})
+        return self.model_copy(update={slot: getattr(self, slot).scaled(scale) for slot in KINDS})
 
     @property
     def clean_pass(self) -> CleanPass:

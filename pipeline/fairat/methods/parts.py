@@ -12,11 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import NonNegativeInt, PositiveInt, computed_field
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from fairat.attacks.pgd import BatchNormMode, Images, Start, attacking, initial_perturbation, pgd
-from fairat.methods.catalogue import kind_of
 from fairat.methods.history import ClassHistory
 from fairat.settings.base import PixelDistance, Settings
 from fairat.settings.recipe import CleanPass
@@ -30,13 +29,19 @@ class Part(Settings, ABC):
 
     A part's docstring is its page in docs/methods.md (`fairat.docs`): what it does, its equations between double dollars, a
     line `Source:`, and its settings under `Attributes:`.
+
+    Attributes:
+        kind: what params.yaml calls the part: a name in the table of this room, or else its place, my_module.MyPart.
     """
 
-    @computed_field
-    @property
-    def kind(self) -> str:
-        """What params.yaml calls the part."""
-        return kind_of(type(self))
+    kind: Any = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # Also where it derives from a part that has a name: two parts never bear the same one.
+        if "kind" not in cls.__annotations__:
+            cls.__annotations__["kind"] = str
+            cls.kind = f"{cls.__module__.removeprefix('fairat.methods.')}.{cls.__name__}"
+        super().__init_subclass__(**options)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -231,6 +236,8 @@ class Targets(Part):
 class Untargeted(Targets):
     """No targets: the attack leads away from the true class."""
 
+    kind: Literal["untargeted"] = "untargeted"
+
     targeted: ClassVar[bool] = False
 
     def table(self, history: ClassHistory) -> Float[Tensor, "class class"]:
@@ -252,6 +259,8 @@ class Margin(Part):
 
 class ConstantMargin(Margin):
     """The same radius for every class."""
+
+    kind: Literal["constant"] = "constant"
 
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
         """1 for every class."""
@@ -300,6 +309,8 @@ class ClassWeights(Part):
 
 class EqualWeights(ClassWeights):
     """The policy `none`: every class counts the same."""
+
+    kind: Literal["none"] = "none"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
         """The objective's own coefficients for every class."""

@@ -38,6 +38,7 @@ class Trades(Objective):
             effect is.
     """
 
+    kind: Literal["trades"] = "trades"
     beta: NonNegativeFloat = 6.0
     normalise: bool = True
     targeted_inner: Literal["ce", "kl_untargeted"] = "ce"

@@ -1,6 +1,6 @@
 """WAT: an opponent puts exponential weight on the classes with the largest validation loss (Li and Liu 2023; spec 3.10)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,7 @@ class NoRegretWeights(ClassWeights):
         eta: $\eta$, rate of the opponent.
     """
 
+    kind: Literal["no_regret"] = "no_regret"
     eta: Annotated[Real, Field(ge=0)] = 0.1
 
     @property

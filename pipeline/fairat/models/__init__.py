@@ -1,16 +1,34 @@
-"""The study's networks. Every model takes images in [0, 1]; normalisation is its first layer."""
+"""The study's networks. Every model takes images in [0, 1]; normalization is its first layer."""
 
-from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
 
 from fairat.errors import UserError
-from fairat.settings.architectures import CIFAR10_STATISTICS, CIFAR100_STATISTICS, Architecture, ChannelStatistics
+from fairat.models import preact_resnet, resnet, wide_resnet, xcit
+from fairat.models.normalization import normalised
+from fairat.models.pretrained import build_zoo_model, load_shipped, load_zoo_model
+from fairat.settings.architectures import (
+    Architecture,
+    NetworkSettings,
+    PreActResNet18,
+    ResNet18,
+    ShippedResNet18,
+    Wrn28x10,
+    XcitS12,
+    ZooModel,
+)
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["CIFAR10_STATISTICS", "CIFAR100_STATISTICS", "Architecture", "ChannelStatistics", "build_model"]
+NETWORKS: dict[type[NetworkSettings], tuple[Callable[..., nn.Module], Callable[[nn.Module, Any], None] | None]] = {
+    PreActResNet18: (preact_resnet.build, None),
+    ResNet18: (resnet.build, None),
+    Wrn28x10: (wide_resnet.build, None),
+    XcitS12: (xcit.build, xcit.load_start),
+    ZooModel: (build_zoo_model, load_zoo_model),
+    ShippedResNet18: (resnet.build, load_shipped),
+}
+"""Architecture -> what builds the network, and what loads the weights that it starts from, if there may be any."""
 
 
 def build_model(
@@ -21,7 +39,7 @@ def build_model(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     pretrained: bool = True,
-) -> "torch.nn.Module":
+) -> nn.Module:
     """A model from images `batch channel height width` in [0, 1] to logits `batch class`, on the CPU, in train mode.
 
     Its children are `normalisation` (absent without statistics) and `network`. Initial weights come from torch's global
@@ -31,7 +49,7 @@ def build_model(
         architecture: which network, and its settings.
         num_classes: at least 2.
         channels: of the images.
-        mean: per channel, in units of [0, 1] images, or None for no normalisation. Ignored by published networks, which
+        mean: per channel, in units of [0, 1] images, or None for no normalization. Ignored by published networks, which
             bring the statistics they were trained with.
         std: per channel, positive; None exactly where `mean` is.
         pretrained: whether to load the weights that the architecture starts from, if it names any. Say False where
@@ -45,11 +63,10 @@ def build_model(
             f"The data has {num_classes} class{'es' * (num_classes != 1)}, but a classifier needs at least two. "
             "Give every class a folder of its own under train/ and test/."
         )
-    # Imported by name: a stage then loads, and its fingerprint holds, only the architecture it uses.
-    room = import_module(architecture.module)
-    network = room.build(architecture, num_classes=num_classes, channels=channels)
-    if pretrained and architecture.has_start:
-        room.load_start(network, architecture)
+    build, load_start = NETWORKS[type(architecture)]
+    network = build(architecture, num_classes=num_classes, channels=channels)
+    if load_start and pretrained and architecture.has_start:
+        load_start(network, architecture)
     if architecture.normalises_itself:
         mean = std = None
-    return import_module("fairat.models.normalization").normalised(network, mean, std, channels=channels)
+    return normalised(network, mean, std, channels=channels)

@@ -1,4 +1,4 @@
-"""First layer of every model, so that images stay in [0, 1] outside it and every radius is in pixel units (spec 1.1, 4)."""
+"""First layer of every model, so that images stay in [0, 1] outside it and every radius is in pixel units."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

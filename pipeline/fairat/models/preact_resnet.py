@@ -1,4 +1,4 @@
-"""PreActResNet-18 (He et al. 2016b; spec 4), as CFA, FAIR-TAT and RO train it.
+"""PreActResNet-18 (He et al. 2016b), as CFA, FAIR-TAT and RO train it.
 
 Parameters are named as in the authors' files, so that their checkpoints load.
 """

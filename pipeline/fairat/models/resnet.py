@@ -1,4 +1,4 @@
-"""ResNet-18 for small images (He et al. 2016a; spec 4), as BAT, WAT and DAFA train it.
+"""ResNet-18 for small images (He et al. 2016a), as BAT, WAT and DAFA train it.
 
 Parameters are named as in the authors' files, so that their checkpoints load.
 """
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fairat.settings.architectures import ResNet18
+from fairat.settings.architectures import ResNet18, ShippedResNet18
 
 Features = Float[Tensor, "batch features height width"]
 
@@ -67,6 +67,6 @@ class ResNet(nn.Module):
         return self.linear(features.mean(dim=(2, 3)))
 
 
-def build(settings: ResNet18, *, num_classes: int, channels: int) -> ResNet:
+def build(settings: ResNet18 | ShippedResNet18, *, num_classes: int, channels: int) -> ResNet:
     """The network with PyTorch's default initialisation."""
     return ResNet(num_classes, channels, settings.width)

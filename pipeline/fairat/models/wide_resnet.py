@@ -1,4 +1,4 @@
-"""WideResNet-28-10 (Zagoruyko and Komodakis 2016; spec 4), without dropout and initialised as in TRADES."""
+"""WideResNet-28-10 (Zagoruyko and Komodakis 2016), without dropout and initialised as in TRADES."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

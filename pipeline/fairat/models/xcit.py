@@ -1,9 +1,9 @@
-"""XCiT-S12 (El-Nouby et al. 2021) as VR fine-tunes it on CIFAR (spec 4)."""
+"""XCiT-S12 (El-Nouby et al. 2021) as VR fine-tunes it on CIFAR."""
 
 from torch import nn
 
 from fairat.errors import UserError
-from fairat.models.foreign import read_state, reason
+from fairat.models.pretrained import read_state, reason
 from fairat.settings.architectures import XcitS12
 
 _HEAD = frozenset({"head.weight", "head.bias"})

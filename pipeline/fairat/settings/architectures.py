@@ -1,34 +1,21 @@
-"""Which architectures there are, and their settings (spec 4). Imports no network, so reading params.yaml stays cheap."""
+"""Which architectures there are, and their settings. Imports no network, so reading params.yaml stays cheap."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypedDict
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator
 
 from fairat.settings.base import Real, Settings
 
 
-class ChannelStatistics(TypedDict):
-    """Mean and standard deviation of each channel over the training images, in units of [0, 1] images."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-CIFAR10_STATISTICS: ChannelStatistics = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2471, 0.2435, 0.2616)}
-CIFAR100_STATISTICS: ChannelStatistics = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
-
-
 class NetworkSettings(Settings):
     """What every architecture says about itself besides its fields.
 
     Attributes:
-        module: has `build(settings, num_classes, channels)`, and `load_start(network, settings)` where there is a start.
         normalises_itself: the network normalises with the statistics it was trained with.
         image_shape: the only `channel height width` that it takes; None where it takes others.
     """
 
-    module: ClassVar[str]
     normalises_itself: ClassVar[bool] = False
     image_shape: ClassVar[tuple[int, int, int] | None] = None
 
@@ -55,7 +42,6 @@ class PreActResNet18(NetworkSettings):
         final_norm: whether batch norm and ReLU stand before the pooling; FRL's variant lacks them.
     """
 
-    module: ClassVar[str] = "fairat.models.preact_resnet"
     kind: Literal["preact_resnet18"] = "preact_resnet18"
     width: PositiveInt = 64
     final_norm: bool = True
@@ -68,7 +54,6 @@ class ResNet18(NetworkSettings):
         width: channels of the first stage; 64 as published, fewer for a laptop.
     """
 
-    module: ClassVar[str] = "fairat.models.resnet"
     kind: Literal["resnet18"] = "resnet18"
     width: PositiveInt = 64
 
@@ -81,7 +66,6 @@ class Wrn28x10(NetworkSettings):
         widen: multiplies the widths 16, 32, 64 of the stages; 10 as published.
     """
 
-    module: ClassVar[str] = "fairat.models.wide_resnet"
     kind: Literal["wrn28_10"] = "wrn28_10"
     depth: PositiveInt = 28
     widen: PositiveInt = 10
@@ -105,7 +89,6 @@ class XcitS12(NetworkSettings):
         drop_path: probability that a residual branch is skipped while training.
     """
 
-    module: ClassVar[str] = "fairat.models.xcit"
     kind: Literal["xcit_s12"] = "xcit_s12"
     checkpoint: Path | None = None
     drop_path: Annotated[Real, Field(ge=0, lt=1)] = 0.05
@@ -125,7 +108,6 @@ class ZooModel(NetworkSettings):
         path: its weights on this machine; by default they are downloaded once.
     """
 
-    module: ClassVar[str] = "fairat.models.zoo"
     normalises_itself: ClassVar[bool] = True
     image_shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     kind: Literal["zoo"] = "zoo"
@@ -150,8 +132,8 @@ class ShippedResNet18(NetworkSettings):
     of 8/255 no image withstands PGD.
     """
 
-    module: ClassVar[str] = "fairat.models.shipped"
     normalises_itself: ClassVar[bool] = True
+    width: ClassVar[int] = 64
     kind: Literal["shipped_resnet18"] = "shipped_resnet18"
 
     @property

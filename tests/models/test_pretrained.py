@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairat.errors import UserError
 from fairat.models import build_model
-from fairat.models.compat import alias_autoattack
+from fairat.models.pretrained import alias_autoattack
 from fairat.settings.architectures import ZooModel
 
 from tests.models.toys import is_all_halves, write_halves
