@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from fairat.data.canonical import CorruptedImages, CorruptedManifest, Split, save_corruption
@@ -51,7 +51,7 @@ PACKAGES = ("imagecorruptions", "numpy", "pillow", "scipy", "torch")
 
 
 def corrupt(
-    images: UInt8[Tensor, "batch channel height width"], name: str, severity: int, seed: int = 0
+    images: Shaped[Tensor, "batch channel height width"], name: str, severity: int, seed: int = 0
 ) -> UInt8[Tensor, "batch channel height width"]:
     """Corrupts images as CIFAR-10-C does; deterministic in all four arguments.
 
