@@ -22,5 +22,5 @@ install_import_hook(["fairat", "stages"], f"{__name__}.{shapes_checked.__name__}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The graph's tests first: they take one worker as long as all the others take the other one."""
-    items.sort(key=lambda item: item.get_closest_marker("graph") is None)
+    """Slow tests first: those of the graph take one worker as long as all the others take the other one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -26,8 +26,10 @@ WITH_MEMORY: dict[str, dict[str, Any]] = {
     "frl": {"objective": TRADES, "margin": {"kind": "frl_remargin", "halve_at": 2}, "class_weights": "frl_reweight"},
     "wat": {"objective": TRADES, "class_weights": "no_regret"},
     "dafa": {"objective": TRADES, "margin": {"kind": "distance", "begin_epoch": 2, "lam": 0.3}, "class_weights": "distance"},
+    "fat": {"objective": {"kind": "fat", "variant": "original", "tau_schedule": [{"at": 2, "tau": 1}]}},
+    "gairat": {"objective": {"kind": "gairat", "start_epoch": 2}},
 }  # fmt: skip
-"""Methods whose next epoch depends on earlier ones, each in its own way."""
+"""Methods whose next epoch depends on earlier ones or on its number, each in its own way."""
 
 
 def bytes_of(value: Any) -> Any:
