@@ -1,4 +1,4 @@
-"""AF-60: one update leaves what public code leaves: parameters, and the running statistics of its train-mode forwards.
+"""One update leaves what public code leaves: parameters, and the running statistics of its train-mode forwards.
 
 The plain steps below run every forward that the public code of a method runs, in its order, image by image where that code
 loops over images. Everything is in float64; both sides draw the same random numbers.
