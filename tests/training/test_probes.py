@@ -1,5 +1,7 @@
 """What is measured on the validation images: exactly what is asked for, in eval mode, and class by class."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,16 +10,22 @@ from fairat.settings.threat import Threat
 from fairat.training.probes import class_means, measure
 from torch import Tensor, nn
 
-from tests.training.toys import CLASSES, tiny_images, tiny_network
+from tests.training.toys import CLASSES, tiny_images, tiny_settings, trained
 
 SPLIT = tiny_images(30, 2)
 IMAGES = SPLIT.images / 255
 THREAT = Threat(epsilon=0.1, step_size=0.03, num_steps=3)
 
 
+@cache
+def network() -> nn.Module:
+    """One that predicts every class, mostly the right one."""
+    return trained(tiny_settings({"objective": "at"}, epochs=8)).model
+
+
 def measured(*needs: str, model: nn.Module | None = None, threat: Threat = THREAT, **sizes: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    model = model or tiny_network()
+    model = model or network()
     arguments = {"num_classes": CLASSES, "threat": threat, "generator": generator, **sizes}
     return measure(needs, model, IMAGES, SPLIT.labels, **arguments)
 
@@ -44,7 +52,7 @@ def test_only_what_is_asked_for_is_measured_and_clean_counts_always(needs: tuple
 
 
 def test_the_network_is_measured_in_eval_mode_and_comes_back_as_it_was() -> None:
-    model = tiny_network().train()
+    model = network().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     counts = measured("val.pgd10", model=model)["val.clean"]
     assert model.training
@@ -61,7 +69,7 @@ def test_without_a_radius_every_attack_finds_the_clean_predictions_and_no_diverg
 
 
 def test_losses_are_class_means_of_the_clean_images() -> None:
-    expected = F.cross_entropy(tiny_network().eval()(IMAGES), SPLIT.labels, reduction="none").double()
+    expected = F.cross_entropy(network().eval()(IMAGES), SPLIT.labels, reduction="none").double()
     by_class = [expected[label == SPLIT.labels].mean() for label in range(CLASSES)]
     torch.testing.assert_close(measured("val.ce")["val.ce"], torch.stack(by_class))
 
@@ -73,6 +81,7 @@ def test_the_attacks_do_harm_and_twenty_steps_no_less_than_ten() -> None:
 
 def test_images_in_several_chunks_are_each_counted_once() -> None:
     whole, chunked = measured("val.pgd10"), measured("val.pgd10", batch_size=7)
+    assert all(whole["val.clean"].sum(dim=0) > 0)
     assert torch.equal(chunked["val.clean"], whole["val.clean"])
     assert torch.equal(chunked["val.pgd10"].sum(dim=1), torch.tensor([10, 10, 10]))
 
