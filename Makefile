@@ -32,7 +32,7 @@ demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table 
 test: $(READY) ## the tests, but for those that take minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
-test-all: $(READY) ## all tests: DVC runs the whole graph, TeX the report
+test-all: $(READY) ## all tests, with runs of DVC, TeX and a compiler
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY) ## ruff and pyright
