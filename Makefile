@@ -9,10 +9,10 @@ WITH_ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV
 export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check paper bench ui clean pins
+.PHONY: help setup demo test test-all check paper bench ui clean pins
 
 help: ## list these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: $(READY) ## make .venv with the pinned packages and this project
 
@@ -29,7 +29,10 @@ demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table 
 	@$(WITH_ENVIRONMENT) dvc repro demo
 	@cat reports/demo.txt
 
-test: $(READY) ## the tests
+test: $(READY) ## the tests, but for those that take minutes
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-all: $(READY) ## all tests, with runs of DVC, TeX and a compiler
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY) ## ruff and pyright

@@ -20,6 +20,7 @@ def test_a_network_is_compiled_only_where_the_environment_says_so(monkeypatch):
         compiled(model)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
 def test_a_compiled_network_is_the_same_network_and_trains_to_the_same_accuracy(monkeypatch):
     monkeypatch.setenv("COMPILE", "1")

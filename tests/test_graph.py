@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 # In one process, so that the project is made once.
-pytestmark = [pytest.mark.graph, pytest.mark.xdist_group("graph")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graph")]
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("pipeline", "stages", "params.yaml", "runs.yaml", "own.yaml", "dvc.yaml", ".dvcignore", ".gitignore")

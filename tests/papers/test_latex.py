@@ -46,6 +46,7 @@ def test_the_greek_letters_of_bat_are_mathematics():
     assert r"No. 5 is BAT. $\Phi$ marks the boundary points" in table2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(paper_pdf.ENGINE), reason=f"no {paper_pdf.ENGINE} here")
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "empty"])
 def test_all_tables_compile_and_fit_the_page(tmp_path, complete):

@@ -225,6 +225,7 @@ def printed(directory):
     return (directory / "document.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
 @pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
 def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(tmp_path, encoding):
@@ -248,6 +249,7 @@ def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(
         assert set("ABEZHIKMNOPTXo") <= set(re.findall(r"< *(\S) *>", text))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
 @pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
 def test_every_layout_compiles_and_prints_class_names_as_given(tmp_path, encoding):

@@ -76,7 +76,7 @@ def seeds_without_image_noise(accuracies):
 def test_with_two_seeds_the_ends_are_the_differences_of_the_seeds():
     """One of two is drawn: whoever has two trainings knows no more than what they differ by."""
     ours, base = seeds_without_image_noise([0.30, 0.36]), seeds_without_image_noise([0.25, 0.25])
-    found = worst(difference(ours, base, np.zeros(10), predictions=1000, bootstrap=FEW))
+    found = worst(difference(ours, base, np.zeros(10, int), predictions=1000, bootstrap=FEW))
     assert (found.low, found.value, found.high) == pytest.approx((0.05, 0.08, 0.11))
 
 
@@ -85,7 +85,7 @@ def test_with_many_seeds_the_interval_is_that_of_a_mean():
     generator = np.random.default_rng(1)
     accuracies = np.round(generator.normal(0.3, 0.02, 40), 3)
     ours, base = seeds_without_image_noise(accuracies), seeds_without_image_noise([0.25] * 40)
-    found = worst(difference(ours, base, np.zeros(10), predictions=1000, bootstrap=Bootstrap(replicates=10_000)))
+    found = worst(difference(ours, base, np.zeros(10, int), predictions=1000, bootstrap=Bootstrap(replicates=10_000)))
     expected = 2 * 1.96 * accuracies.std(ddof=1) / np.sqrt(40)
     assert found.high - found.low == pytest.approx(expected, rel=0.08)
 
@@ -93,7 +93,7 @@ def test_with_many_seeds_the_interval_is_that_of_a_mean():
 def test_seeds_stay_in_pairs():
     """Trainings of one seed that are both better by the same differ by nothing."""
     ours, base = (seeds_without_image_noise(np.array([0.2, 0.4, 0.6]) + shift) for shift in (0.05, 0.0))
-    found = worst(difference(ours, base, np.zeros(10), predictions=1000, bootstrap=FEW))
+    found = worst(difference(ours, base, np.zeros(10, int), predictions=1000, bootstrap=FEW))
     assert (found.low, found.high) == pytest.approx((0.05, 0.05))
 
 

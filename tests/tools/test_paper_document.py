@@ -55,6 +55,7 @@ def write_everything(reports):
     Figure((7, 9)).savefig(reports / "figures" / "a_b 100%" / "figure1.pdf")
 
 
+@pytest.mark.slow
 @needs_tex
 def test_every_generated_table_and_figure_fits_the_pages_of_one_document(reports):
     write_everything(reports)
@@ -71,6 +72,7 @@ def wide_note(text):
     return Table("x", "Caption.", "Row", (Slot(("Suite", "Number")),), (Slot(("AT",), cells=cells),), notes=(text,))
 
 
+@pytest.mark.slow
 @needs_tex
 @pytest.mark.parametrize(
     ("table", "complaint"),
@@ -84,6 +86,7 @@ def test_what_does_not_fit_is_found(reports, table, complaint):
     assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)))
 
 
+@pytest.mark.slow
 @needs_tex
 def test_the_report_does_not_contain_itself(reports, capsys):
     write_latex(reports / "tables" / "demo" / "table1.tex", wide_note("A note."))
@@ -92,6 +95,7 @@ def test_the_report_does_not_contain_itself(reports, capsys):
     assert capsys.readouterr().out == "1 tables and figures in reports/report.pdf\n" * 2
 
 
+@pytest.mark.slow
 @needs_tex
 def test_what_tex_cannot_print_is_said_and_an_earlier_report_stays(reports):
     table = reports / "tables" / "demo" / "table1.tex"

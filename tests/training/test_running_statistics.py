@@ -1,4 +1,4 @@
-"""AF-60: one update leaves what public code leaves: parameters, and the running statistics of its train-mode forwards.
+"""One update leaves what public code leaves: parameters, and the running statistics of its train-mode forwards.
 
 The plain steps below run every forward that the public code of a method runs, in its order, image by image where that code
 loops over images. Everything is in float64; both sides draw the same random numbers.
@@ -426,7 +426,7 @@ def test_momenta_come_back_when_a_forward_fails() -> None:
 
 
 def test_a_cumulative_batch_norm_is_left_to_itself() -> None:
-    model: Any = nn.Sequential(nn.BatchNorm2d(2, momentum=None))
+    model: Any = nn.Sequential(nn.BatchNorm2d(2, momentum=None), nn.Flatten())
     forward_each(model, {"a": torch.rand(4, 2, 3, 3)}, ("a", "a"))
     assert model[0].momentum is None
     assert copy.deepcopy(model)[0].num_batches_tracked == 1

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from fairat.settings.architectures import PreActResNet18
 
-Features = Float[Tensor, "batch features height width"]
-
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """A 3x3 convolution with padding 1 and without bias."""
@@ -37,7 +35,7 @@ class PreActBlock(nn.Module):
         same = stride == 1 and inputs == outputs
         self.shortcut = None if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False))
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """One residual block."""
         # In place on the outputs of batch norm only: nobody else holds them, and x stays whole for the skip.
         activated = F.relu(self.bn1(x), inplace=True)

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from fairat.settings.architectures import ResNet18, ShippedResNet18
 
-Features = Float[Tensor, "batch features height width"]
-
 
 class BasicBlock(nn.Module):
     """x' = ReLU(BN(conv(ReLU(BN(conv(x))))) + skip).
@@ -34,7 +32,7 @@ class BasicBlock(nn.Module):
             self.shortcut.append(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False))
             self.shortcut.append(nn.BatchNorm2d(outputs))
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """One residual block."""
         # In place on fresh tensors only (outputs of batch norm, the sum): x is still needed by the skip.
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,19 @@ def save_resumable(directory: Path, state: TrainingState, identity: str) -> None
 
 
 def load_resumable(directory: Path, state: TrainingState, identity: str) -> bool:
-    """Takes up a killed training if its state is there and belongs to the same code, data and settings."""
+    """Takes up a killed training if its state is there and belongs to the same code, data and settings.
+
+    Raises:
+        UserError: the state is there, but damaged.
+    """
     path = directory / RESUME_FILE
     if not path.exists():
         return False
+    # torch.load reads a changed byte as it is; the checksums of the archive tell.
+    if not zipfile.is_zipfile(path) or zipfile.ZipFile(path).testzip():
+        raise UserError(
+            f"{path}, the state of a killed training, is damaged. Delete it: the training then begins anew."
+        )
     device = next(state.model.parameters()).device
     saved = torch.load(path, map_location=device, weights_only=True)
     if saved["identity"] != identity:

@@ -24,7 +24,7 @@ from fairat.training.probes import measure
 from fairat.training.step import EpochTally, MinimaxStep, Policy, decide
 
 PROBE = "val.pgd10"
-"""The probe of every epoch's curves and of the best epoch: untargeted PGD-10 at the suite's constant radius (spec 3.7)."""
+"""The probe of every epoch's curves and of the best epoch: untargeted PGD-10 at the suite's constant radius."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EpochReport:
 
 @dataclass
 class TrainingState:
-    """Everything that a killed training needs to go on as if nothing had happened (spec 9.2); `seconds` it took so far."""
+    """Everything that a killed training needs to go on as if nothing had happened; `seconds` it took so far."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer

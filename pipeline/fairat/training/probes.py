@@ -1,4 +1,4 @@
-"""What is measured on the validation set at the end of an epoch, in eval mode on the live model (spec 1.4)."""
+"""What is measured on the validation set at the end of an epoch, in eval mode on the live model."""
 
 from collections.abc import Callable, Iterable
 

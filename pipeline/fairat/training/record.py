@@ -37,7 +37,7 @@ class RunRecord(Settings):
     Attributes:
         architecture: the network that was trained: the suite's, or the published one that a fine-tuning started from.
         settings: every resolved number that decided the training.
-        statistics: mean and standard deviation of the normalisation per channel, in units of [0, 1] images; None without.
+        statistics: mean and standard deviation of the normalization per channel, in units of [0, 1] images; None without.
         start_sha256: of the weights it started from; empty where those were drawn or are the architecture's own.
         fingerprint: hash of the code and settings the training depended on.
         data: hash of the manifest of the images.

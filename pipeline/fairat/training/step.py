@@ -1,4 +1,4 @@
-"""One minimax step, in the order of the papers' algorithm boxes (spec 9.2)."""
+"""One minimax step, in the order of the papers' algorithm boxes."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Policy:
 
 
 def decide(method: Method, history: ClassHistory, threat: Threat, device: torch.device) -> Policy:
-    """Asks every part once; all see records -1 .. e-1 (spec 9.1, leak 6)."""
+    """Asks every part once; all see records -1 .. e-1."""
     factors = method.margin.factors(history)
     return Policy(
         epsilon=(factors * threat.epsilon).to(device, torch.float32),
@@ -70,7 +70,7 @@ class EpochTally:
 
 
 class MinimaxStep:
-    """Finds adversarial images, then descends the method's loss on them, with one optimiser step.
+    """Finds adversarial images, then descends the method's loss on them, with one optimizer step.
 
     Args:
         model: takes images in [0, 1]; stays in train mode.
