@@ -13,7 +13,7 @@ UNIT = 1 / 255
 
 
 class IdentityModel(nn.Module):
-    """f(x) = 10 x for x in R^3, K = 3 (spec 10)."""
+    """f(x) = 10 x for x in R^3, K = 3."""
 
     def forward(self, images: Tensor) -> Tensor:
         return 10 * images.flatten(1)

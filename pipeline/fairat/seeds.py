@@ -6,7 +6,7 @@ import torch
 
 
 def stream(seed: int, purpose: str, epoch: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator that depends on nothing but its arguments: a resumed run needs no stored random state (spec 1.5)."""
+    """A generator that depends on nothing but its arguments: a resumed run needs no stored random state."""
     generator = torch.Generator(device=device)
     generator.manual_seed(derived(seed, purpose, epoch))
     return generator

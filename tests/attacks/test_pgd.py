@@ -1,4 +1,4 @@
-"""The one PGD loop against closed forms (spec 10: AF-01 to AF-08)."""
+"""The one PGD loop against closed forms (AF-01 to AF-08)."""
 
 import pytest
 import torch
@@ -226,7 +226,6 @@ def test_images_that_stop_keep_their_place() -> None:
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_batch_norm_statistics_move_only_in_train_mode_and_everything_comes_back(mode: str) -> None:
-    """Spec 1.3."""
     norm = nn.BatchNorm2d(3)
     model = nn.Sequential(norm, nn.Flatten(), nn.Linear(12, 2))
     before = norm.state_dict()["running_mean"].clone()

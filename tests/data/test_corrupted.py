@@ -40,7 +40,7 @@ def prepared(arrays: dict[str, np.ndarray], directory: Path) -> CorruptedManifes
 
 
 def test_images_go_channels_first_in_blocks_of_severities(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """The first N rows have severity 1."""
+    """AF-36: the first N rows have severity 1."""
     prepared(arrays, tmp_path)
     assert corruption_names(tmp_path / "out") == CORRUPTIONS
     for number, name in enumerate(CORRUPTIONS):

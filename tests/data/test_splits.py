@@ -46,7 +46,7 @@ def test_a_share_is_not_one_less_where_a_float_falls_short(fraction: float, coun
 
 @pytest.mark.parametrize(("classes", "kept"), [(10, 4900), (100, 490)])
 def test_cifar_gives_its_first_fiftieth_to_validation(classes: int, kept: int) -> None:
-    """1,000 for validation; 49,000 for training, 383 batches of 128, the last of 104; no image in both."""
+    """AF-31: 1,000 for validation; 49,000 for training, 383 batches of 128, the last of 104; no image in both."""
     labels = (torch.arange(50_000) % classes)[torch.randperm(50_000, generator=torch.Generator().manual_seed(0))]
     train, validation = split_validation(numbered(labels, classes), 0.02)
     assert (len(train), len(validation)) == (49_000, 1_000)

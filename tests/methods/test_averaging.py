@@ -1,4 +1,4 @@
-"""Averages of weights (spec 10: AF-19, AF-20, AF-21)."""
+"""Averages of weights (AF-19, AF-20, AF-21)."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_fawa_averages_only_epochs_whose_worst_class_reaches_the_threshold() -> 
 
 
 def test_a_gate_that_never_opens_leaves_no_weights_and_a_reason() -> None:
-    """AF-20, spec 3.7."""
+    """AF-20"""
     averages = Averages(Averaging(start_epoch=0), epochs=2)
     averages.update(0, live(1), worst_class=0.1, overall=0.5)
     assert "fawa" not in averages.sets
@@ -61,7 +61,7 @@ def test_a_gate_that_never_opens_leaves_no_weights_and_a_reason() -> None:
 
 
 def test_averaging_begins_after_a_quarter_of_the_epochs() -> None:
-    """Spec A11: at the end of the 50th of 200 epochs."""
+    """A11 in docs/deviations.md: at the end of the 50th of 200 epochs."""
     assert Averaging().first_epoch(200) == 49
     assert [Averaging().first_epoch(epochs) for epochs in (1, 4, 12)] == [0, 0, 2]
     assert Averaging(start_epoch=0).first_epoch(200) == 0

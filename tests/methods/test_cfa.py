@@ -1,4 +1,4 @@
-"""CFA's margin (spec 10: AF-10, AF-18)."""
+"""CFA's margin (AF-10, AF-18)."""
 
 import pytest
 import torch
@@ -44,7 +44,6 @@ def test_the_first_epoch_is_neutral_whatever_the_settings() -> None:
 
 
 def test_a_class_never_seen_keeps_the_base_radius() -> None:
-    """Spec 3, common degenerate cases."""
     assert RobustAccuracyMargin().factors(history_of(((3, 1), (0, 0)))).tolist() == [1.25, 1.0]
 
 

@@ -1,4 +1,4 @@
-"""CCR, FRL, WAT and DAFA against hand-computed controllers (spec 10: AF-17, AF-26, AF-27, AF-28)."""
+"""CCR, FRL, WAT and DAFA against hand-computed controllers (AF-17, AF-26, AF-27, AF-28)."""
 
 import pytest
 import torch
@@ -110,7 +110,7 @@ def test_the_frl_loss_divides_each_term_by_its_own_weights() -> None:
 
 
 def test_frl_weights_stay_positive_and_their_sum_bounded() -> None:
-    """Spec 3.8, degenerate: w0_k >= (1 - limit) / K."""
+    """W0_k >= (1 - limit) / K."""
     state = FrlController().multipliers(frl_history(500))
     assert state.clean.sum().item() <= 0.5 + 1e-12
     weights = FrlReweight().coefficients(frl_history(500), Trades(beta=1.5, normalise=False))
@@ -192,7 +192,7 @@ def dafa_history() -> ClassHistory:
 
 
 def test_dafa_weighs_the_clean_term_or_the_only_one() -> None:
-    """AF-28 and spec 1.6."""
+    """AF-28"""
     assert loss(DistanceWeights(), dafa_history(), ORIGINAL) == pytest.approx(1.5993334, abs=1e-6)
     on_at = loss(DistanceWeights(), dafa_history(), AdversarialTraining(), clean=None)
     assert on_at == pytest.approx((1.34 * 0.3 + 0.98 * 0.2 + 0.68 * 0.1) / 3)
@@ -206,7 +206,6 @@ def test_dafa_scales_radius_and_step_and_waits_for_its_epoch() -> None:
 
 
 def test_a_dafa_weight_that_is_not_positive_is_refused() -> None:
-    """Spec 3.11, degenerate."""
     with pytest.raises(
         UserError, match=r"class 2 the weight -0\.\d+, but weights must be positive. Lower lam \(now 4\)"
     ):

@@ -30,7 +30,7 @@ COMPOSITIONS = [dict(zip(KINDS, kinds, strict=True)) for kinds in itertools.prod
 
 
 def makes_sense(parts: dict[str, str]) -> bool:
-    """Spec 9.1, leak 12: what is refused, in words of its own."""
+    """What is refused, in words of its own."""
     if parts["objective"] == "clean":
         return (parts["targets"], parts["margin"], parts["class_weights"]) == ("untargeted", "constant", "none")
     if parts["targets"] != "untargeted" and parts["objective"] not in TARGETED:

@@ -1,4 +1,4 @@
-"""FAIR-TAT's targets (spec 10: AF-12, AF-13, AF-14)."""
+"""FAIR-TAT's targets (AF-12, AF-13, AF-14)."""
 
 import math
 
@@ -66,7 +66,7 @@ def test_with_two_classes_the_target_is_the_other_one(targets: UniformTargets | 
 
 
 def test_all_mass_on_the_true_class_falls_back_to_the_others_evenly() -> None:
-    """Spec 3.13, degenerate: proportional scores of one class only."""
+    """Proportional scores of one class only."""
     table = conditional_on_wrong(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
     assert table.tolist() == [[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]
 
@@ -90,7 +90,7 @@ def test_a_class_without_probability_is_never_drawn(masses: list[float], seed: i
 
 
 def test_validation_statistics_read_the_validation_record() -> None:
-    """Spec A2."""
+    """A2 in docs/deviations.md."""
     targets = CfpsTargets(statistics="validation")
     assert targets.needs == {"val.pgd10"}
     torch.testing.assert_close(targets.table(history_of(M, name="val.pgd10")), CfpsTargets().table(history_of(M)))

@@ -1,4 +1,4 @@
-"""Early stopping and traces on scripted models (spec 10: AF-22, AF-23, AF-24, AF-25)."""
+"""Early stopping and traces on scripted models (AF-22, AF-23, AF-24, AF-25)."""
 
 import math
 from typing import Any
@@ -107,7 +107,7 @@ def test_fat_with_as_much_patience_as_steps_is_adversarial_training() -> None:
 
 
 def test_tau_follows_its_schedule() -> None:
-    """Spec 3.4, original: 0, then 1 from epoch 50, 2 from 90."""
+    """0, then 1 from epoch 50, 2 from 90."""
     schedule = [{"at": 50, "tau": 1}, {"at": 90, "tau": 2}]
     objective = FriendlyAdversarialTraining.model_validate({"variant": "original", "tau": 0, "tau_schedule": schedule})
     assert [objective.tau_at(epoch) for epoch in (0, 49, 50, 89, 90, 119)] == [0, 0, 1, 1, 2, 2]
@@ -115,7 +115,7 @@ def test_tau_follows_its_schedule() -> None:
 
 
 def test_with_targets_the_attack_aims_at_them_and_may_stop_on_hitting_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spec A8: on two classes misclassified and hit are the same."""
+    """A8 in docs/deviations.md: on two classes misclassified and hit are the same."""
     start_at_zero(monkeypatch)
     found = []
     for stop_on in ("misclassified", "target_hit"):
@@ -168,7 +168,7 @@ def test_gairat_weights_are_the_closed_form() -> None:
 
 
 def test_gairat_with_infinite_offset_or_before_its_start_is_adversarial_training() -> None:
-    """AF-24 and spec 3.12."""
+    """AF-24"""
     assert torch.equal(
         Gairat(offset=math.inf).image_weights(torch.tensor([0, 5, 10]), 10), torch.ones(3, dtype=torch.float64)
     )
@@ -214,7 +214,6 @@ def test_the_bat_loss_is_the_closed_form() -> None:
 
 
 def test_all_three_bat_predictions_receive_gradients() -> None:
-    """Spec 3.9."""
     loss, model = bat_loss()
     loss.backward()
     assert all(logits.grad is not None and logits.grad.abs().sum() > 0 for logits in model.logits)

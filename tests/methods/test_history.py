@@ -1,4 +1,4 @@
-"""The class history against the spec's confusion matrix (spec 10: AF-09, AF-10, AF-34)."""
+"""The class history against a confusion matrix worked out by hand (AF-09, AF-10, AF-34)."""
 
 import math
 
@@ -27,7 +27,6 @@ def test_class_accuracy_is_recall() -> None:
 
 
 def test_a_class_without_images_keeps_its_last_defined_accuracy() -> None:
-    """Spec 3, common degenerate cases."""
     history = history_of(((3, 1), (0, 0)), ((0, 0), (1, 1)))
     assert history.class_accuracy("train.robust").tolist() == [0.75, 0.5]
     assert math.isnan(history_of(((3, 1), (0, 0))).class_accuracy("train.robust")[1])

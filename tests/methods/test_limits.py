@@ -113,7 +113,7 @@ def test_trades_with_a_large_beta_is_all_divergence() -> None:
 
 
 def test_an_attack_that_ignores_its_targets_is_that_of_trades() -> None:
-    """Spec A7, `targeted_inner: kl_untargeted`; with `ce` it is another one."""
+    """A7 in docs/deviations.md, `targeted_inner: kl_untargeted`; with `ce` it is another one."""
     model, aimed = network(), batch(LABELS, targets=(LABELS + 1) % 4)
     plain = Trades().attack(model, batch(LABELS)).adversarial
     assert torch.equal(Trades(targeted_inner="kl_untargeted").attack(model, aimed).adversarial, plain)
@@ -162,7 +162,6 @@ def test_calibrated_weights_of_equal_accuracies_are_trades_with_another_beta(rig
 
 
 def test_fat_that_never_steps_trains_on_its_start_and_says_so() -> None:
-    """Spec 3.4, degenerate."""
     idle = FriendlyAdversarialTraining(tau=0)
     one = batch(LABELS)
     start = torch.empty_like(one.images).uniform_(-1, 1, generator=torch.Generator().manual_seed(2)) * 0.1
@@ -232,7 +231,7 @@ def test_bat_of_images_that_are_wrong_at_once_fits_its_start() -> None:
 
 
 def test_independent_trajectories_share_the_first_point_only() -> None:
-    """Spec 3.9: the loss has no term with both points, so its expectation is the same."""
+    """The loss has no term with both points, so its expectation is the same."""
     model, points = network(), []
     for trajectories in ("shared", "independent"):
         objective = BalanceAdversarialTraining.model_validate({"trajectories": trajectories})
@@ -296,7 +295,7 @@ def test_dafa_of_classes_that_are_never_confused_changes_nothing() -> None:
 
 
 def test_a_class_without_images_takes_no_part_in_dafa() -> None:
-    """Spec 3, common degenerate cases: the others are weighed as if it were not there."""
+    """The others are weighed as if it were not there."""
     soft = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)
     absent = soft.clone()
     absent[2] = torch.nan
@@ -376,7 +375,7 @@ def test_averages_without_memory_or_gate_are_the_last_weights_and_ema() -> None:
     ids=lambda parts: list(parts)[-1],
 )  # fmt: skip
 def test_a_part_that_begins_after_the_last_epoch_is_cautioned(parts: dict[str, Any]) -> None:
-    """Spec 3.11, degenerate, and its like; one sentence for both parts of DAFA."""
+    """One sentence for both parts of DAFA."""
     method = Method.model_validate({"label": "test", **parts})
     (caution,) = method.cautions(8)
     assert "would act from epoch 8 on" in caution
@@ -406,7 +405,7 @@ LOSSES = sorted({(parts["objective"], parts["class_weights"]) for parts in VALID
 
 @pytest.mark.parametrize(("kind", "weights"), LOSSES)
 def test_the_loss_has_the_gradient_of_finite_differences(kind: str, weights: str) -> None:
-    """As a function of the network's weights, at given training images: every term, every class weighting (spec 1.6)."""
+    """As a function of the network's weights, at given training images: every term, every class weighting."""
     method = Method.model_validate({"label": "test", "objective": kind, "class_weights": weights})
     objective, one = method.objective, batch(LABELS, epoch=99)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5)).to(torch.float64)

@@ -92,7 +92,7 @@ def test_the_decisions_depend_on_the_history(slot: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("slot", "kind"), PARTS)
 def test_a_part_needs_no_other_field_than_it_declares(slot: str, kind: str) -> None:
-    """Spec 9.1, leak 5: with only the declared fields it decides the same, bit for bit, and from stored records too (AF-38)."""
+    """With only the declared fields it decides the same, bit for bit, and from stored records too."""
     part = build_part(slot, {"kind": kind, **ACTING.get(kind, {})})
     bare = ClassHistory(
         CLASSES,
@@ -121,7 +121,7 @@ def test_in_the_first_epoch_all_classes_are_equal(slot: str, kind: str, past: Cl
         assert torch.equal(part.factors(past), torch.ones(CLASSES, dtype=torch.float64))
     else:
         coefficients = part.coefficients(past, Trades(beta=3, normalise=False))
-        # WAT's weights are all 1, so every class has its own and the average's (spec 3.10); CCR normalises.
+        # WAT's weights are all 1, so every class has its own and the average's; CCR normalises.
         clean, robust = {"no_regret": (2.0, 6.0), "ccr": (0.25, 0.75)}.get(kind, (1.0, 3.0))
         assert coefficients.clean.tolist() == pytest.approx([clean] * CLASSES)
         assert coefficients.robust.tolist() == pytest.approx([robust] * CLASSES)
@@ -135,7 +135,7 @@ def test_all_decisions_are_finite_and_none_is_negative(slot: str, kind: str) -> 
 
 
 def test_scores_of_the_validation_set_begin_after_the_first_epoch_too() -> None:
-    """AF-38 and spec 3.13: at e = 0 targets are uniform, whatever was measured before training."""
+    """AF-38: at e = 0 targets are uniform, whatever was measured before training."""
     part = build_part("targets", {"kind": "cfps", "statistics": "validation"})
     uniform = build_part("targets", "uniform")
     torch.testing.assert_close(part.table(history(epochs=0)), uniform.table(history(epochs=0)))

@@ -1,4 +1,4 @@
-"""Details that the published code fixes, method by method (spec 1.3, 1.5, 3 and 9): params.yaml against the specification."""
+"""Details that the published code fixes, method by method: params.yaml against the specification."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ ATTACKS: list[tuple[dict[str, Any], str, str]] = [
 def test_an_attack_has_its_published_start_and_batch_norm_mode(
     settings: dict[str, Any], start: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spec 1.3; `attack_bn` selects the other mode."""
+    """`attack_bn` selects the other mode."""
     starts: list[str] = []
 
     def recorded(kind: str, images: Tensor, *_: object) -> Tensor:
@@ -88,7 +88,7 @@ RECIPES: dict[str, tuple[int, float, dict[int, float]]] = {
 REFLECTED = {"clean", "at", "fair_tat", "trades", "fat", "frl", "frl_reweight"}
 """The crops of CFA and FAIR-TAT; the scripts of all others pad with zeros."""
 
-"""Spec 3: epochs, weight decay, and learning rates by epoch."""
+"""Epochs, weight decay, and learning rates by epoch."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -136,7 +136,6 @@ PARTS: dict[str, tuple[str, str, str, str]] = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_method_is_composed_as_the_specification_says(name: str) -> None:
-    """Spec 8 and 9."""
     assert tuple(getattr(METHODS[name], slot).kind for slot in KINDS) == PARTS[name]
     starts = {"frl_reweight": "at_constant", "frl": "at_constant", "frl_005": "pgd_at", "frl_007": "pgd_at"}
     assert METHODS[name].starts_from == starts.get(name)
@@ -157,7 +156,6 @@ def test_a_method_is_composed_as_the_specification_says(name: str) -> None:
     ],
 )
 def test_a_method_has_exactly_the_measurements_it_needs(name: str, fields: set[str], start_record: bool) -> None:
-    """Spec 9, last column."""
     assert METHODS[name].needs == fields
     assert METHODS[name].needs_start_record == start_record
 
@@ -170,5 +168,4 @@ def test_a_method_has_exactly_the_measurements_it_needs(name: str, fields: set[s
     ],
 )  # fmt: skip
 def test_the_terms_of_a_loss_have_the_published_weights(name: str, coefficients: tuple[float, float]) -> None:
-    """Spec 1.6 and 3."""
     assert METHODS[name].objective.coefficients == pytest.approx(coefficients)

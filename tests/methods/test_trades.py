@@ -1,4 +1,4 @@
-"""TRADES' losses (spec 10: AF-15, AF-16)."""
+"""TRADES' losses (AF-15, AF-16)."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which runs the tables need, from the printed cells; spec 8 by hand as the reference."""
+"""Which runs the tables need, from the printed cells; a list by hand is the reference."""
 
 import pytest
 from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES
@@ -20,14 +20,14 @@ MAIN_ROWS = {
     "bat": {"last"},
     "wat": {"last"},
 }
-"""Spec 8: run and weight sets of Tables 1, 2, 7 and 8."""
+"""Run and weight sets of Tables 1, 2, 7 and 8."""
 UNTRAINED = {"clean": {"last"}}
 OURS_ONLY = dict.fromkeys(("fair_tat", "fair_tat_trades", "fair_tat_fat"), AVERAGED)
 BASELINES = {name: rows for name, rows in MAIN_ROWS.items() if name in ("at", "trades", "trades_cfa", "fat")}
 BAT_ROWS = {
     name: {"last"} for name in ("pgd_at", "trades_original_1", "trades_original_6", "frl_005", "frl_007", "bat")
 }
-SPEC = {
+EXPECTED = {
     "table1": MAIN_ROWS | UNTRAINED,
     "table2": MAIN_ROWS,
     "table3": OURS_ONLY,
@@ -46,15 +46,15 @@ SPEC = {
 }
 
 
-@pytest.mark.parametrize("name", SPEC)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_a_table_needs_the_runs_and_weights_of_the_specification(name):
     found: dict[str, set[str]] = {}
     for one in needs(PAPER_TARGETS[name].cells):
         found.setdefault(one.method, set()).add(one.weights)
-    assert found == SPEC[name]
+    assert found == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", SPEC)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_a_table_needs_its_suites_and_five_seeds_where_the_paper_has_them(name):
     all_needs = needs(PAPER_TARGETS[name].cells)
     assert tuple(dict.fromkeys(one.suite for one in all_needs)) == TABLE_SUITES[name]
@@ -85,7 +85,7 @@ def test_no_two_printed_cells_of_a_table_are_the_same_number():
 
 
 def test_fair_tat_is_measured_by_pgd_10_and_bat_by_pgd_20():
-    """Spec A16."""
+    """A16 in docs/deviations.md."""
     used = {(cell.source, need(cell).evaluation) for cell in printed_cells() if cell.evaluation == "pgd"}
     assert used == {("fairtat", "pgd10"), ("bat", "pgd20")}
 

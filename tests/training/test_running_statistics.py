@@ -345,6 +345,7 @@ def largest_differences(one: nn.Module, other: nn.Module) -> dict[str, float]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_three_updates_leave_the_parameters_and_statistics_of_public_code(case: str) -> None:
+    """AF-60."""
     name, loss_of, clean_pass = CASES[case]
     differences = largest_differences(ours(name), public(name, loss_of, clean_pass=clean_pass))
     print(f"{case:28}", *(f"{kind} {value:.1e}" for kind, value in differences.items()))

@@ -121,7 +121,7 @@ def _checked(
 
 @contextmanager
 def attacking(model: nn.Module, batch_norm: BatchNormMode) -> Iterator[None]:
-    """The one place that decides the batch-norm mode during an attack (spec 1.3), and where parameters are frozen.
+    """The one place that decides the batch-norm mode during an attack, and where parameters are frozen.
 
     `train`: batch statistics, and every attack forward updates the running statistics; `eval`: running statistics, not
     updated. On leaving, the previous mode and the parameters' gradients come back.

@@ -1,4 +1,4 @@
-"""Which weights are kept: the last ones, their average over epochs (EMA), or over fair epochs only (FAWA); spec 3.6, 3.7."""
+"""Which weights are kept: the last ones, their average over epochs (EMA), or over fair epochs only (FAWA)"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ State = dict[str, Tensor]
 
 @torch.no_grad()
 def averaged(average: State | None, live: Mapping[str, Tensor], decay: float) -> State:
-    """One update of an average; the first use copies. Integer buffers are the live model's (spec 3.6, AF-21)."""
+    """One update of an average; the first use copies. Integer buffers are the live model's."""
     if average is None:
         return {name: value.detach().clone() for name, value in live.items()}
     return {
@@ -27,7 +27,7 @@ class Averages:
     """The averaged weight sets of one training, and the best epoch by validation.
 
     Reads the live state and the validation record, writes nothing back: a run with averages and one without have the same
-    live weights (AF-39).
+    live weights.
     """
 
     settings: Averaging
@@ -47,7 +47,7 @@ class Averages:
             self.sets["fawa"] = averaged(self.sets.get("fawa"), live, self.settings.decay)
 
     def reason_for_absence(self, name: str) -> str:
-        """Why a weight set is not there (an average that never began is absent, not random: spec 3.6, 3.7)."""
+        """Why a weight set is not there (an average that never began is absent, not random)."""
         first = self.settings.first_epoch(self.epochs)
         if first >= self.epochs:
             return f"averaging begins at epoch {first}, after the last of {self.epochs} epochs"

@@ -1,4 +1,4 @@
-"""BAT: train on two boundary points per image, the last correct and the first wrong one (Sun et al. 2023; spec 3.9)."""
+"""BAT: train on two boundary points per image, the last correct and the first wrong one (Sun et al. 2023)."""
 
 import math
 from typing import ClassVar, Literal
@@ -50,7 +50,6 @@ class BalanceAdversarialTraining(Objective):
     [unweighted] $$L = \frac{1}{B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i + a_u \sum_{z \in Z} U(z_i))$$
 
     Source: Sun et al., Improving Robust Fairness via Balance Adversarial Training, AAAI 2023, arXiv 2209.07534, Algorithm 1
-    (spec 3.9).
 
     Attributes:
         beta: $\beta$, weight of the divergence, 6 [code].

@@ -1,4 +1,4 @@
-"""CFA: class-wise calibrated margins and TRADES weights (Wei et al. 2023; spec 3.5). FAWA is in `averaging.py`."""
+"""CFA: class-wise calibrated margins and TRADES weights (Wei et al. 2023). FAWA is in `averaging.py`."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -20,11 +20,11 @@ class RobustAccuracyMargin(FollowsRobustAccuracy, Margin):
 
     $$\varepsilon_k(e) = (\lambda_1 + r_k(e - 1)) \, \varepsilon$$
 
-    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460 (spec 3.5).
+    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460.
 
     Attributes:
         offset: $\lambda_1$, 0.5 [FAIR-TAT].
-        begin_epoch: first epoch with adapted radii; 1 in the FAIR-TAT driver, 10 in CFA's (spec A13).
+        begin_epoch: first epoch with adapted radii; 1 in the FAIR-TAT driver, 10 in CFA's (A13 in docs/deviations.md).
         cap: largest factor allowed; none, as published: factors above 1 are intended.
     """
 
@@ -52,11 +52,11 @@ class CalibratedWeights(FollowsRobustAccuracy, ClassWeights):
     $$q_k(e) = \frac{(\lambda_2 + r_k(e - 1)) \beta}{1 + (\lambda_2 + r_k(e - 1)) \beta}$$
     $$L = \frac{1}{B} \sum_i ((1 - q_{y_i}) \, \mathrm{nat}_i + q_{y_i} \, \mathrm{rob}_i)$$
 
-    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460 (spec 3.5).
+    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460.
 
     Attributes:
         offset: $\lambda_2$, 0.5.
-        begin_epoch: first epoch with adapted weights; 10 in CFA (spec A13).
+        begin_epoch: first epoch with adapted weights; 10 in CFA (A13 in docs/deviations.md).
     """
 
     kind: Literal["ccr"] = "ccr"

@@ -1,4 +1,4 @@
-"""DAFA: hard classes take loss weight and radius from easier classes similar to them (Lee et al. 2024; spec 3.11)."""
+"""DAFA: hard classes take loss weight and radius from easier classes similar to them (Lee et al. 2024)."""
 
 from typing import Annotated, Literal, Self
 
@@ -24,7 +24,7 @@ class ClassDistance(Controller):
     $$\Delta_{kj} = -\lambda \, S_{jk} S_{kk} \quad \mathrm{otherwise}$$
     $$W_k = 1 + \sum_{j \neq k} \Delta_{kj}$$
 
-    Source: Lee et al., DAFA: Distance-Aware Fair Adversarial Training, ICLR 2024, arXiv 2401.12532 (spec 3.11).
+    Source: Lee et al., DAFA: Distance-Aware Fair Adversarial Training, ICLR 2024, arXiv 2401.12532.
 
     Attributes:
         lam: $\lambda$, strength, 1.0 on CIFAR-10, 1.5 on CIFAR-100.
@@ -44,7 +44,7 @@ class ClassDistance(Controller):
         return self.model_copy(update={"begin_epoch": max(1, round(self.begin_epoch * scale))})
 
     def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `begin_epoch` (spec 3.11)."""
+        """Whether the training is too short for `begin_epoch`."""
         return begins_too_late("distance", self.begin_epoch, epochs)
 
     def class_weights(self, history: ClassHistory) -> Float[Tensor, " class"]:
@@ -67,7 +67,7 @@ class ClassDistance(Controller):
 
 
 def distance_weights(soft: Float[Tensor, "class class"], lam: float) -> Float[Tensor, " class"]:
-    """W from S (AF-28); a tie of two diagonal entries costs both. A class without images (a row of nan) takes no part."""
+    """W from S; a tie of two diagonal entries costs both. A class without images (a row of nan) takes no part."""
     own = soft.diagonal()
     harder = own[:, None] < own[None, :]
     gains = lam * soft * own[None, :]
@@ -95,7 +95,7 @@ class DistanceMargin(ClassDistance, Margin):
 
 
 class DistanceWeights(ClassDistance, ClassWeights):
-    r"""Its loss weights act on the clean term only; on the robust term where there is no clean one (spec 1.6).
+    r"""Its loss weights act on the clean term only; on the robust term where there is no clean one.
 
     $$L = \frac{1}{B} \sum_i (W_{y_i} \, \mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
     """

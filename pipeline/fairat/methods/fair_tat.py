@@ -1,4 +1,4 @@
-"""FAIR-TAT: aim the training attack at classes that attract false predictions (Medi et al., arXiv 2410.23142; spec 3.13)."""
+"""FAIR-TAT: aim the training attack at classes that attract false predictions (Medi et al., arXiv 2410.23142)."""
 
 from typing import Literal
 
@@ -20,7 +20,6 @@ class UniformTargets(Targets):
     $$P(t_i = c \mid y_i) = \frac{1}{K - 1}, \quad c \neq y_i$$
 
     Source: Medi et al., FAIR-TAT: Improving Model Fairness Using Targeted Adversarial Training, WACV 2025, arXiv 2410.23142
-    (spec 3.13).
     """
 
     kind: Literal["uniform"] = "uniform"
@@ -42,13 +41,13 @@ class CfpsTargets(Targets):
     $$P(t_i = c \mid y_i) = \frac{\pi_c}{1 - \pi_{y_i}}, \quad c \neq y_i$$
 
     Source: Medi et al., FAIR-TAT: Improving Model Fairness Using Targeted Adversarial Training, WACV 2025, arXiv 2410.23142,
-    eq. 8 and Algorithm 1 (spec 3.13).
+    eq. 8 and Algorithm 1.
 
     Attributes:
-        from_scores: `softmax` as the code does, or `proportional`, pi = CFPS, as the paper's text says (spec A1).
+        from_scores: `softmax` as the code does, or `proportional`, pi = CFPS, as the paper's text says (deviations, A1).
         scale: $s$, factor inside the softmax, 2 [newest driver].
         statistics: where the scores are measured: on the training batches of the epoch before (code) or on the validation
-            set under PGD-10 (the paper's eq. 8; spec A2).
+            set under PGD-10 (the paper's eq. 8; A2 in docs/deviations.md).
     """
 
     kind: Literal["cfps"] = "cfps"

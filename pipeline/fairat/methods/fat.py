@@ -1,4 +1,4 @@
-"""FAT: stop the attack soon after it succeeds, so that training images stay learnable (Zhang et al. 2020; spec 3.4)."""
+"""FAT: stop the attack soon after it succeeds, so that training images stay learnable (Zhang et al. 2020)."""
 
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from fairat.settings.base import Settings
 
 
 class CfaBudget:
-    """CFA's rule: each success costs one of `tau` further steps; an image without budget is frozen for good (AF-23).
+    """CFA's rule: each success costs one of `tau` further steps; an image without budget is frozen for good.
 
     Args:
         missed: predicted classes to whether the attack has succeeded.
@@ -42,7 +42,7 @@ class CfaBudget:
 
 
 class OriginalBudget:
-    """The original rule: as CFA's, but an image that is correct again steps even without budget (AF-23)."""
+    """The original rule: as CFA's, but an image that is correct again steps even without budget."""
 
     def __init__(self, missed: "Success", tau: int) -> None:
         self.missed, self.tau = missed, tau
@@ -94,14 +94,13 @@ class FriendlyAdversarialTraining(Objective):
     [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
 
     Source: Zhang et al., Attacks Which Do Not Kill Training Make Adversarial Learning Stronger, ICML 2020, arXiv 2002.11242
-    (spec 3.4).
 
     Attributes:
         variant: `cfa`: batch norm in train mode, an image without budget is frozen for good; `original`: eval mode, an
             image that is correct again steps even without budget, and 0.001 N(0, 1) is added to every step.
         tau: $\tau$, steps after success. In CFA's variant 0 means that nothing ever steps: training on random noise.
         tau_schedule: later values of tau by epoch (original: 0, then 1 from 50, 2 from 90).
-        stop_on: with targets, whether `tau` counts from misclassification or from hitting the target (spec A8).
+        stop_on: with targets, whether `tau` counts from misclassification or from hitting the target (deviations, A8).
     """
 
     kind: Literal["fat"] = "fat"
@@ -121,7 +120,7 @@ class FriendlyAdversarialTraining(Objective):
         return max(reached, key=lambda entry: entry.at).tau if reached else self.tau
 
     def cautions(self, epochs: int) -> list[str]:
-        """Without a step there is nothing to learn from (spec 3.4)."""
+        """Without a step there is nothing to learn from."""
         idle = [epoch for epoch in range(epochs) if self.tau_at(epoch) == 0]
         if self.variant == "original" or not idle:
             return []

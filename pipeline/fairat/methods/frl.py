@@ -1,4 +1,4 @@
-"""FRL: raise the weights and radii of classes whose errors exceed the average (Xu et al. 2021; spec 3.8)."""
+"""FRL: raise the weights and radii of classes whose errors exceed the average (Xu et al. 2021)."""
 
 from typing import Literal, NamedTuple, Self
 
@@ -35,7 +35,6 @@ class FrlController(Controller):
     $$\mu^2 \leftarrow \mu^2 + \eta_2 g^1$$
 
     Source: Xu et al., To be Robust or to be Fair: Towards Fairness in Adversarial Training, ICML 2021, arXiv 2010.06121
-    (spec 3.8).
 
     Attributes:
         limit: of the sums of the first two multipliers.

@@ -1,4 +1,4 @@
-"""GAIRAT: images that few attack steps can break get more weight (Zhang et al. 2021; spec 3.12)."""
+"""GAIRAT: images that few attack steps can break get more weight (Zhang et al. 2021)."""
 
 from typing import ClassVar, Literal
 
@@ -37,7 +37,7 @@ class Gairat(Objective):
     $$\mathrm{rob}_i = u_i \, \mathrm{CE}(x'_i, y_i)$$
     [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
 
-    Source: Zhang et al., Geometry-aware Instance-reweighted Adversarial Training, ICLR 2021, arXiv 2010.01736 (spec 3.12).
+    Source: Zhang et al., Geometry-aware Instance-reweighted Adversarial Training, ICLR 2021, arXiv 2010.01736.
 
     Attributes:
         offset: $\Lambda$, -1.
@@ -87,7 +87,7 @@ class Gairat(Objective):
         Raises:
             UserError: an attack of one step cannot tell images apart.
         """
-        half = num_steps // 2  # for odd T the published script divides by the rounded half (spec 3.12)
+        half = num_steps // 2  # for odd T the published script divides by the rounded half
         if half == 0:
             raise UserError(
                 f"GAIRAT weighs images by how many attack steps they withstand, but the attack has {num_steps}. "

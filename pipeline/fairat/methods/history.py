@@ -1,4 +1,4 @@
-"""The class history: what the class-wise policies may remember, one record per epoch (spec 1.4)."""
+"""The class history: what the class-wise policies may remember, one record per epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class ClassHistory:
     def all(self, name: str) -> list[Tensor]:
         """The field in the record of every finished epoch, oldest first.
 
-        The record taken before training is left out: with e = 0 every policy but FRL's is neutral (spec 10, AF-38).
+        The record taken before training is left out: with e = 0 every policy but FRL's is neutral.
 
         Raises:
             LookupError: an epoch has no such field, because no part declares it.

@@ -1,4 +1,4 @@
-"""Clean training, and adversarial training on the worst point of the ball (Madry et al. 2018; spec 3.1, 3.2)."""
+"""Clean training, and adversarial training on the worst point of the ball (Madry et al. 2018)."""
 
 from typing import ClassVar, Literal
 
@@ -49,7 +49,7 @@ class AdversarialTraining(Objective):
     $$\mathrm{rob}_i = \mathrm{CE}(x'_i, y_i)$$
     [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{rob}_i$$
 
-    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083 (spec 3.2).
+    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083.
     """
 
     kind: Literal["at"] = "at"

@@ -1,4 +1,4 @@
-"""The contracts of the parts that make a method, and their neutral choices (spec 9).
+"""The contracts of the parts that make a method, and their neutral choices.
 
 A method is an objective, a target sampler, a margin, class weights, an averaging and a recipe. Parts are frozen schemas:
 their fields are their settings, their methods pure functions of what they are given. A part that remembers reads the class
@@ -45,7 +45,7 @@ class Part(Settings, ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The fields of the class history this part reads; the trainer measures exactly the union (spec 9.1, leak 5)."""
+        """The fields of the class history this part reads; the trainer measures exactly the union."""
         return frozenset()
 
     @property
@@ -123,7 +123,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Terms:
-    """Unreduced losses of one batch (spec 1.6): no objective reduces; class weights do.
+    """Unreduced losses of one batch: no objective reduces; class weights do.
 
     Attributes:
         clean: nat_i, or None if the objective has no clean term.
@@ -142,7 +142,7 @@ class Objective(Part):
     """Owns the inner problem (loss, direction, start, batch-norm mode, stopping) and the unreduced outer losses.
 
     Attributes:
-        attack_bn: batch-norm mode inside the attack; None is the published mode of the objective (spec 1.3).
+        attack_bn: batch-norm mode inside the attack; None is the published mode of the objective.
         step_size: replaces the suite's training step size.
         num_steps: replaces the suite's number of training attack steps.
 
@@ -246,7 +246,7 @@ class Untargeted(Targets):
 
 
 class Margin(Part):
-    """Gives every class its radius, and every image its step (spec 9.1, leak 2)."""
+    """Gives every class its radius, and every image its step."""
 
     @abstractmethod
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
@@ -269,7 +269,7 @@ class ConstantMargin(Margin):
 
 @dataclass(frozen=True)
 class ClassCoefficients:
-    """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalised (spec 1.6).
+    """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalised.
 
     Each term is the weighted sum of its losses over `images` (their number B) or over `weights` (the sum of its own weights
     in the batch: FRL), times its entry of `scales`.
@@ -298,7 +298,7 @@ class ClassCoefficients:
 
 
 class ClassWeights(Part):
-    """Weighs the clean and robust losses of every class (spec 9.1, leak 3)."""
+    """Weighs the clean and robust losses of every class."""
 
     needs_clean_term: ClassVar[bool] = False
 

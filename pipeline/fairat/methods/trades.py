@@ -1,4 +1,4 @@
-"""TRADES: fit clean images, keep predictions inside the ball close to the clean one (Zhang et al. 2019; spec 3.3)."""
+"""TRADES: fit clean images, keep predictions inside the ball close to the clean one (Zhang et al. 2019)."""
 
 from typing import Any, ClassVar, Literal
 
@@ -25,14 +25,13 @@ class Trades(Objective):
     [original] $$L = \frac{1}{B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv 1901.08573
-    (spec 3.3 and 1.6).
 
     Attributes:
-        beta: $\beta$, weight of the divergence; 6 by the code and the printed rows, 2 by FAIR-TAT's text (spec A6).
+        beta: $\beta$, weight of the divergence; 6 by the code and the printed rows, 2 by FAIR-TAT's text (deviations, A6).
         normalise: divide by 1 + beta, as the CFA and FAIR-TAT code does. Not the same training: for beta 6 the gradient is
             7 times smaller against the same weight decay.
         targeted_inner: with a target y_t, `ce` descends CE(x', y_t) (FAIR-TAT, Algorithm 1), `kl_untargeted` ignores y_t as
-            the only driver whose call fits does (spec 3.13, A7).
+            the only driver whose call fits does (deviations, A7).
         forwards: the train-mode forwards of one update, in order. They decide the running batch-norm statistics: x, x', x in
             the code of TRADES, CFA and FRL, x', x in that of WAT and DAFA. The forward that repeats x is not made; its
             effect is.

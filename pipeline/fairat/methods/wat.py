@@ -1,4 +1,4 @@
-"""WAT: an opponent puts exponential weight on the classes with the largest validation loss (Li and Liu 2023; spec 3.10)."""
+"""WAT: an opponent puts exponential weight on the classes with the largest validation loss (Li and Liu 2023)."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,6 @@ class NoRegretWeights(ClassWeights):
     $$L = \frac{1}{B} \sum_i (w_{y_i} + w_{K+1}) (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
 
     Source: Li and Liu, WAT: Improve the Worst-class Robustness in Adversarial Training, AAAI 2023, arXiv 2302.04025
-    (spec 3.10).
 
     Attributes:
         eta: $\eta$, rate of the opponent.

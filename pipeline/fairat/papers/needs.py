@@ -1,4 +1,4 @@
-"""Which run, weights and evaluation every printed cell needs (spec 8), and what `dvc repro` calls each table and figure."""
+"""Which run, weights and evaluation every printed cell needs, and what `dvc repro` calls each table and figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fairat import paths
 from fairat.papers.published import PrintedCell, Source, printed_cells
 
 FIVE_SEEDS = (0, 1, 2, 3, 4)
-"""The papers do not say which; 0 to 4 (spec 1.5)."""
+"""The papers do not say which; 0 to 4."""
 
 
 DEMO_REPORT, DEMO_SUITE = "demo_report", "demo"

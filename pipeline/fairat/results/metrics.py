@@ -25,7 +25,7 @@ def confusion(
 
 
 def class_accuracies(confusion: Confusion) -> PerClass:
-    """Recall: the fraction of each class that is predicted right (spec 6); nan for a class without images."""
+    """Recall: the fraction of each class that is predicted right; nan for a class without images."""
     return ratio(_diagonal(confusion), confusion.sum(axis=-1))
 
 
@@ -41,7 +41,7 @@ def class_accuracy_ovr(confusion: Confusion) -> PerClass:
 
 
 def worst_class_accuracy(confusion: Confusion) -> Value:
-    """Recall of the worst class; with 20 classes or more, the mean of the worst tenth (spec 6)."""
+    """Recall of the worst class; with 20 classes or more, the mean of the worst tenth."""
     return worst_accuracy(class_accuracies(confusion))
 
 
@@ -74,7 +74,7 @@ def cfps(confusion: Confusion) -> PerClass:
 
 
 class BatErrors(NamedTuple):
-    """Standard, boundary and robust errors (BAT, AAAI 2023; spec 6), over all images and of the worst class.
+    """Standard, boundary and robust errors (BAT, AAAI 2023), over all images and of the worst class.
 
     The averages add up, `average_standard + average_boundary = average_robust`; the worst ones need not, because each
     has its own worst class.
@@ -89,7 +89,7 @@ class BatErrors(NamedTuple):
 
 
 def bat_errors(clean: Confusion, robust: Confusion) -> BatErrors:
-    """Errors of the same images without and with an attack. Boundary = robust - standard, class by class (spec 6)."""
+    """Errors of the same images without and with an attack. Boundary = robust - standard, class by class."""
     images = clean.sum(axis=-1)
     assert (images == robust.sum(axis=-1)).all(), "clean and robust confusions must be of the same images"
     return _bat_errors(images - _diagonal(clean), images - _diagonal(robust), images)
@@ -116,7 +116,7 @@ def attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> Value:
 
 
 def class_attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> PerClass:
-    """The same of each source class (BAT Figure 2; spec 6)."""
+    """The same of each source class (BAT Figure 2)."""
     return _mean_step(steps)
 
 

@@ -21,15 +21,15 @@ class Averaging(Settings):
 
     $$\bar{\theta} \leftarrow d \, \bar{\theta} + (1 - d) \, \theta$$
 
-    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460 (spec 3.6 and 3.7).
+    Source: Wei et al., CFA: Class-wise Calibrated Fair Adversarial Training, CVPR 2023, arXiv 2303.14460.
 
     Attributes:
-        decay: $d$; 0.85 in the newest FAIR-TAT driver, 0.88 in CFA (spec A10).
+        decay: $d$; 0.85 in the newest FAIR-TAT driver, 0.88 in CFA (deviations, A10).
         threshold: FAWA averages an epoch only if the worst class of the live model reaches it on the validation set under
-            `probe`; 0.20 [FAIR-TAT], 0.24 by CFA's default. On CIFAR-100 0.20 can never open; there 0 (spec A12).
+            `probe`; 0.20 [FAIR-TAT], 0.24 by CFA's default. On CIFAR-100 0.20 can never open; there 0 (deviations, A12).
         probe: the attack that FAWA's gate looks at, the same for all methods; TRADES' own where the newest driver's dead
-            branches would take it (spec 3.7).
-        start_epoch: first epoch that is averaged; by default a quarter of the epochs (the 50th of 200; spec A11).
+            branches would take it.
+        start_epoch: first epoch that is averaged; by default a quarter of all, the 50th of 200 (deviations, A11).
     """
 
     decay: Annotated[Real, Field(ge=0, le=1)] = 0.85

@@ -8,7 +8,7 @@ from fairat.settings.base import PixelDistance, Settings
 
 
 class PgdEvaluation(Settings):
-    """PGD on the cross-entropy, uniform start (spec 7).
+    """PGD on the cross-entropy, uniform start.
 
     Attributes:
         steps: after how many steps the prediction is stored; all from one run of the longest attack.
@@ -71,7 +71,7 @@ class CorruptionsEvaluation(Settings):
 
 
 class StepsEvaluation(Settings):
-    """How many steps of PGD break each image (BAT Figure 2; spec 6), from the image itself.
+    """How many steps of PGD break each image (BAT Figure 2), from the image itself.
 
     Attributes:
         step_size: in units of [0, 1] images.

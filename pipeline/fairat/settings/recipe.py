@@ -1,4 +1,4 @@
-"""The training recipe: optimiser, schedule, epochs, batches and augmentation (spec 1.5); the sixth part of a method."""
+"""The training recipe: optimiser, schedule, epochs, batches and augmentation; the sixth part of a method."""
 
 import math
 from typing import Annotated, Literal
@@ -43,7 +43,7 @@ class Sgd(Settings):
 
 
 class AdamW(Settings):
-    """AdamW (Loshchilov and Hutter 2019); weight decay spares biases, norms, class token and position terms (spec 4)."""
+    """AdamW (Loshchilov and Hutter 2019); weight decay spares biases, norms, class token and position terms."""
 
     kind: Literal["adamw"] = "adamw"
 
@@ -76,7 +76,7 @@ class Steps(Settings):
 
 
 class Cosine(Settings):
-    """Linear warm-up, half a cosine, and some epochs at the minimum (spec 4, the XCiT recipe).
+    """Linear warm-up, half a cosine, and some epochs at the minimum (the XCiT recipe).
 
     As in timm's scheduler, the cosine counts from epoch 0, not from the end of the warm-up.
 
@@ -107,14 +107,14 @@ class Cosine(Settings):
 
 
 class Recipe(Settings):
-    """How a network is trained; the defaults are R200 (spec 1.5).
+    """How a network is trained; the defaults are R200.
 
     Attributes:
         epochs: number of passes over the training images.
         batch_size: images in a batch; the last, smaller one is kept.
         learning_rate: the highest.
         learning_rate_batch: the batch size that `learning_rate` is meant for, where it grows with the square root of the
-            batch size (spec 4, the XCiT recipe); by default it does not depend on the batch size.
+            batch size (the XCiT recipe); by default it does not depend on the batch size.
         schedule: of the learning rate over epochs.
         optimizer: what descends.
         weight_decay: see the optimisers.
