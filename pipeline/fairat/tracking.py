@@ -113,7 +113,7 @@ def read(directory: Path) -> Training:
         training = {
             name: record[name] for name in ("method", "seed", "settings", "versions", "seconds", "weights", *TAGS)
         }
-        history = pd.read_csv(directory / "history.csv", index_col="epoch", float_precision="round_trip")
+        history = pd.read_csv(directory / "history.csv", index_col="epoch")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{directory} is not what a training of this version leaves ({type(error).__name__}: {error}). "

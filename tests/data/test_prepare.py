@@ -146,5 +146,5 @@ def test_the_stage_answers_a_wrong_suite_in_one_paragraph(
         run_stage(main)
     assert stopped.value.code == 1
     said = capsys.readouterr().err
-    assert said.startswith("Error: There is no suite 'cifar11' in params.yaml; there are: demo,")
+    assert said.startswith("Error: There is no suite 'cifar11' (did you mean 'cifar10'?); there are: demo,")
     assert said.count("\n") == 1

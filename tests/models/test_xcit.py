@@ -19,6 +19,7 @@ def without_memory(num_classes: int) -> nn.Module:
 
 @pytest.mark.parametrize(("num_classes", "parameters"), [(10, 25_872_154), (100, 25_906_804)])
 def test_parameters_and_batch_norms_are_as_many_as_specified(num_classes: int, parameters: int) -> None:
+    """AF-29."""
     model = without_memory(num_classes)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 16
@@ -26,6 +27,7 @@ def test_parameters_and_batch_norms_are_as_many_as_specified(num_classes: int, p
 
 @pytest.mark.parametrize(("size", "channels", "tokens"), [(32, 3, 64), (8, 1, 4)])
 def test_patches_of_four_pixels_become_tokens(size: int, channels: int, tokens: int) -> None:
+    """AF-29."""
     model = build_model(XcitS12(), num_classes=10, channels=channels, mean=None, std=None)
     seen = []
     model.get_submodule("network.patch_embed").register_forward_hook(lambda module, inputs, output: seen.append(output))

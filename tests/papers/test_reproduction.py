@@ -221,7 +221,7 @@ def test_made_corruptions_are_not_those_of_the_paper():
     one = next(c for c in cells() if c.table == 10 and not c.note)
     suite = study().suites["cifar10"]
     made = suite.model_copy(
-        update={"data": study().suites["cifar100"].data.model_copy(update={"source": suite.data.source})}
+        update={"data": study().suites["demo"].data.model_copy(update={"source": suite.data.source})}
     )
     assert list(differences_in_setting(one, need(one), made)) == ["other corrupted images (made), not CIFAR-10-C"]
 

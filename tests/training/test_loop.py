@@ -33,6 +33,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_averaging_does_not_touch_the_live_weights() -> None:
+    """AF-39."""
     settings = tiny_settings(METHODS["fair_tat"])
     without = trained(settings)
     always = tiny_settings(METHODS["fair_tat"])

@@ -12,18 +12,20 @@ from torch import nn
 
 
 def test_r200_drops_at_half_and_three_quarters() -> None:
+    """AF-30."""
     rates = [Recipe().learning_rate_at(epoch) for epoch in (0, 99, 100, 149, 150, 199)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 @pytest.mark.parametrize(("batch_size", "rate"), [(128, 1e-4), (512, 2e-4), (1024, 2.8284e-4)])
 def test_the_learning_rate_of_xcit_grows_with_the_square_root_of_the_batch(batch_size: int, rate: float) -> None:
+    """AF-37."""
     recipe = merged(load_study().suite("cifar10_xcit").recipe, {"batch_size": batch_size})
     assert recipe.peak_learning_rate == pytest.approx(rate, rel=1e-4)
 
 
 def test_the_attack_step_of_xcit() -> None:
-    """1.5 epsilon / T = 1.2/255."""
+    """AF-37: 1.5 epsilon / T = 1.2/255."""
     threat = load_study().suite("cifar10_xcit").threat
     assert threat.step_size == pytest.approx(1.2 / 255)
     assert threat.step_size == pytest.approx(1.5 * threat.epsilon / threat.num_steps)

@@ -161,7 +161,7 @@ class CorruptedManifest(_ManifestFile):
 
 def save_split(path: Path, split: Split) -> None:
     """Writes a split, or the test set under one corruption, as one safetensors file, whole."""
-    _check(path, split)
+    _check(path, split.images, split.labels, len(split.class_names))
     # A single metadata entry: safetensors writes several in an order that changes from process to process.
     metadata = {"class_names": json.dumps(split.class_names)} if split.class_names else {}
     tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
@@ -183,11 +183,11 @@ def load_split(path: Path) -> Split:
     """
     images, labels, metadata = _load(path)
     try:
-        split = Split(images, labels, tuple(json.loads(metadata["class_names"])))
+        class_names = tuple(json.loads(metadata["class_names"]))
     except (KeyError, json.JSONDecodeError):
         raise UserError(f"{path} names no classes: it is not a split. {_advice(path.parent)}") from None
-    _check(path, split)
-    return split
+    _check(path, images, labels, len(class_names))
+    return Split(images, labels, class_names)
 
 
 def save_corruption(directory: Path, name: str, corrupted: CorruptedImages) -> None:
@@ -205,9 +205,9 @@ def load_corruption(directory: Path, name: str) -> CorruptedImages:
     if name not in names:
         raise UserError(f"{directory} holds no corruption {name!r}; it holds: {', '.join(names)}.")
     path = directory / f"{name}.safetensors"
-    corrupted = CorruptedImages(*_load(path)[:2])
-    _check(path, corrupted)
-    return corrupted
+    images, labels, _ = _load(path)
+    _check(path, images, labels)
+    return CorruptedImages(images, labels)
 
 
 def corruption_names(directory: Path) -> tuple[str, ...]:
@@ -242,9 +242,8 @@ def _load(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
         raise UserError(f"{path} is damaged ({error}). Delete {path.parent}. {_advice(path.parent)}") from None
 
 
-def _check(path: Path, split: Split) -> None:
+def _check(path: Path, images: Tensor, labels: Tensor, classes: int | None = None) -> None:
     """Raises UserError unless there are images, one label each, and the labels name classes, or are five equal blocks."""
-    images, labels, classes = split.images, split.labels, len(split.class_names)
     problem = None
     if images.dtype != torch.uint8 or images.ndim != 4:
         problem = f"images are {images.dtype} of shape {tuple(images.shape)}, but must be uint8 (N, C, H, W)"
@@ -252,7 +251,7 @@ def _check(path: Path, split: Split) -> None:
         problem = f"labels are {labels.dtype} of shape {tuple(labels.shape)}, but must be int64 ({len(images)},)"
     elif not len(labels):
         problem = "there are no images"
-    elif isinstance(split, CorruptedImages):
+    elif classes is None:
         block = labels[: len(labels) // len(SEVERITIES)]
         if not torch.equal(labels, block.repeat(len(SEVERITIES))):
             problem = f"{len(labels)} labels are not the test set's labels five times, once for each severity"
