@@ -161,7 +161,7 @@ class CorruptedManifest(_ManifestFile):
 
 def save_split(path: Path, split: Split) -> None:
     """Writes a split, or the test set under one corruption, as one safetensors file, whole."""
-    _check(path, split.images, split.labels, len(split.class_names))
+    _check(path, split.images, split.labels, len(split.class_names) or None)
     # A single metadata entry: safetensors writes several in an order that changes from process to process.
     metadata = {"class_names": json.dumps(split.class_names)} if split.class_names else {}
     tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
