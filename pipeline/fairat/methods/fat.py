@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fairat.attacks.pgd import BatchNormMode, StoppingRule
 from fairat.methods.forwards import forward_each
 from fairat.methods.losses import cross_entropy
-from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend
+from fairat.methods.parts import Batch, Objective, Terms, Trace, entropy_ascent
 from fairat.settings.base import Settings
 
 
@@ -141,16 +141,7 @@ class FriendlyAdversarialTraining(Objective):
         rules: dict[str, Any] = {"stopping": rule}
         if original:
             rules["jitter"] = lambda images: 0.001 * torch.empty_like(images).normal_(generator=batch.generator)
-        aim = batch.labels if batch.targets is None else batch.targets
-        adversarial = ascend(
-            model,
-            batch,
-            loss=lambda logits: cross_entropy(logits, aim),
-            start="uniform",
-            batch_norm=batch_norm,
-            direction=1 if batch.targets is None else -1,
-            **rules,
-        )
+        adversarial = entropy_ascent(model, batch, batch_norm, **rules)
         # CFA's loop checks the iterate after its last step too; where all steps were made that is x' itself.
         last_checked = isinstance(rule, CfaBudget) and batch_norm == "train" and not rule.ended_early
         return Trace(adversarial, last_checked=last_checked)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fairat.attacks.pgd import Images
 from fairat.errors import UserError
 from fairat.methods.losses import cross_entropy
-from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend, begins_too_late
+from fairat.methods.parts import Batch, Objective, Terms, Trace, begins_too_late, entropy_ascent
 from fairat.settings.base import Real
 from fairat.settings.recipe import CleanPass
 
@@ -62,14 +62,7 @@ class Gairat(Objective):
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD from a uniform start, counting correct checks."""
         checks = CorrectChecks(batch.labels)
-        adversarial = ascend(
-            model,
-            batch,
-            loss=lambda logits: cross_entropy(logits, batch.labels),
-            start="uniform",
-            batch_norm=self.attack_bn or "eval",
-            observer=checks,
-        )
+        adversarial = entropy_ascent(model, batch, self.attack_bn or "eval", observer=checks)
         return Trace(adversarial, correct_checks=checks.count)
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:

@@ -4,9 +4,8 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from fairat.attacks.pgd import BatchNormMode
 from fairat.methods.losses import cross_entropy
-from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend
+from fairat.methods.parts import Batch, Objective, Terms, Trace, entropy_ascent
 from fairat.settings.recipe import CleanPass
 
 
@@ -58,17 +57,7 @@ class AdversarialTraining(Objective):
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
         """PGD from a uniform start; batch norm in train mode unless `attack_bn` says otherwise."""
-        batch_norm: BatchNormMode = self.attack_bn or "train"
-        aim = batch.labels if batch.targets is None else batch.targets
-        adversarial = ascend(
-            model,
-            batch,
-            loss=lambda logits: cross_entropy(logits, aim),
-            start="uniform",
-            batch_norm=batch_norm,
-            direction=1 if batch.targets is None else -1,
-        )
-        return Trace(adversarial)
+        return Trace(entropy_ascent(model, batch, self.attack_bn or "train"))
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
         """CE(x', y)."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fairat.attacks.pgd import BatchNormMode, Images, Start, attacking, initial_perturbation, pgd
 from fairat.methods.history import ClassHistory
+from fairat.methods.losses import cross_entropy
 from fairat.settings.base import PixelDistance, Settings
 from fairat.settings.recipe import CleanPass
 from fairat.settings.threat import Threat
@@ -221,6 +222,22 @@ def ascend(
             direction=direction,
             **rules,
         )
+
+
+def entropy_ascent(
+    model: nn.Module, batch: Batch, batch_norm: BatchNormMode, *, start: Start = "uniform", **rules: Any
+) -> Images:
+    """Ascends CE(x', y); with targets, descends CE(x', t). `rules` go to the loop (observer, stopping, jitter)."""
+    aim, direction = (batch.labels, 1) if batch.targets is None else (batch.targets, -1)
+    return ascend(
+        model,
+        batch,
+        loss=lambda logits: cross_entropy(logits, aim),
+        start=start,
+        batch_norm=batch_norm,
+        direction=direction,
+        **rules,
+    )
 
 
 class Targets(Part):

@@ -9,7 +9,7 @@ from torch import nn
 from fairat.attacks.pgd import BatchNormMode, Start, attacking
 from fairat.methods.forwards import forward_each
 from fairat.methods.losses import cross_entropy, divergence
-from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend
+from fairat.methods.parts import Batch, Objective, Terms, Trace, ascend, entropy_ascent
 
 
 class Trades(Objective):
@@ -65,17 +65,7 @@ class Trades(Objective):
         """Ascends the divergence, or descends the cross-entropy of the target class; start and mode stay TRADES' own."""
         batch_norm: BatchNormMode = self.attack_bn or "eval"
         if batch.targets is not None and self.targeted_inner == "ce":
-            targets = batch.targets
-            return Trace(
-                ascend(
-                    model,
-                    batch,
-                    loss=lambda logits: cross_entropy(logits, targets),
-                    start="gauss",
-                    batch_norm=batch_norm,
-                    direction=-1,
-                )
-            )
+            return Trace(entropy_ascent(model, batch, batch_norm, start="gauss"))
         return Trace(divergence_ascent(model, batch, batch_norm))
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
