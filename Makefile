@@ -30,8 +30,8 @@ DEMO_RUNS = sed -n 's|^  \(demo/[^ :]*\): *{.*|\1|p' runs.yaml own.yaml
 
 demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table (minutes on a CPU)
 	@$(WITH_ENVIRONMENT) dvc repro prepare@demo corrupt@demo
-	@$(DEMO_RUNS) | sed 's|.*|pgd@& autoattack@& square@& corruptions@&|' \
-		| $(WITH_ENVIRONMENT) xargs -P 2 -n 16 dvc --wait-for-lock repro
+	@$(DEMO_RUNS) | sed 's|.*|train@& pgd@& autoattack@& square@& corruptions@&|' \
+		| $(WITH_ENVIRONMENT) xargs -P 2 -n 20 dvc --wait-for-lock repro --single-item
 	@$(WITH_ENVIRONMENT) dvc repro demo
 	@cat reports/demo.txt
 
