@@ -68,5 +68,5 @@ pins: $(READY) ## resolve requirements/*.txt anew from pyproject.toml
 clean: ## remove what stages and set-up made; DVC's cache stays
 	@rm -rf $(VENV) data runs results fingerprints reports/metrics reports/headline reports/tables reports/figures reports/demo.txt \
 		reports/demo_report reports/significance reports/reproduction reports/reproduction.md reports/report.pdf \
-		.resume logs *.egg-info .pytest_cache .ruff_cache .hypothesis
+		.resume logs pipeline/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find pipeline stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
