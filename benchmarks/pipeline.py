@@ -29,8 +29,8 @@ BIN = Path(sys.executable).parent
 IN_VAIN = {
     "prepare": ["prepare", "no_suite"],
     "corrupt": ["corrupt", "no_suite"],
-    "train": ["train", "demo", "no_method", "0"],
-    "evaluate": ["evaluate", "pgd", "demo", "no_method", "0"],
+    "train": ["train", "demo/no_method/s0"],
+    "evaluate": ["evaluate", "pgd", "demo/no_method/s0"],
     "aggregate": ["aggregate", "no_suite"],
     "tables": ["tables", "no_suite"],
 }
@@ -44,6 +44,7 @@ def command(arguments: list[str], directory: Path, *, succeeds: bool = True) -> 
         RuntimeError: it failed and should not have, or the other way round.
     """
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    environment["PYTHONPATH"] = str(directory / "pipeline")
     wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(arguments, cwd=directory, env=environment, text=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
