@@ -28,8 +28,8 @@ Vector = Float[Tensor, " batch"]
 class Part(Settings, ABC):
     """What all parts share.
 
-    A part's docstring is its page in docs/methods.md (`fairat.docs`): what it does, its equations between double dollars, a
-    line `Source:`, and its settings under `Attributes:`.
+    A part's docstring says what it does, its equations between double dollars, its source, and its settings under
+    `Attributes:`; docs/methods.md says the same of each method for readers.
 
     Attributes:
         kind: what params.yaml calls the part: a name in the table of this room, or else its place, my_module.MyPart.

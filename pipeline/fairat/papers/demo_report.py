@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from fairat.papers.needs import DEMO_SUITE, PAPER_TARGETS, Need, PaperTarget
 from fairat.papers.tables import Entry, entries
@@ -40,8 +39,3 @@ def demo_tables(methods: Sequence[str]) -> dict[PaperTarget, list[Entry]]:
 
 def _numbers(shown: Sequence[Entry]) -> set[tuple[str, Need]]:
     return {(entry.cell.label, entry.need) for entry in shown}
-
-
-def demo_inputs() -> list[Path]:
-    """What the demo's report is made from: all evidence of its suite, and its runs for their margins."""
-    return [Path("results", DEMO_SUITE), Path("runs", DEMO_SUITE)]

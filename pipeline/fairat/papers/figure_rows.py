@@ -6,9 +6,7 @@ FAIR-TAT does not identify the networks of its Figures 1 and 3. A row is added b
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from fairat import paths
 from fairat.papers.needs import DEMO_REPORT, DEMO_SUITE, TABLE_SUITES, Need
 from fairat.rendering.table import Row
 
@@ -39,13 +37,6 @@ class FigureContent:
     def histories(self) -> list[tuple[str, str, int]]:
         """The runs whose training itself is drawn: suite, method and seed."""
         return [] if self.evaluations else [(self.suite, row.method, 0) for row in self.rows]
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The files of evidence; of a history, the directories of the runs."""
-        if self.histories:
-            return [paths.run(*run) for run in self.histories]
-        return list(dict.fromkeys(path for need in self.needs for path in need.evidence))
 
 
 def _row(method: str, label: str, ours: bool = False) -> Row:

@@ -47,8 +47,7 @@ class Content:
     def __post_init__(self) -> None:
         if not self.rows or not self.suites:
             raise UserError(
-                "A table needs at least one row and one suite, but there are none. Add a run to runs.yaml or own.yaml, and "
-                "its suite under `active:`."
+                "A table needs at least one row and one suite, but there are none. Add a run to runs.yaml or own.yaml."
             )
         shown = [(row.method, row.weights) for row in self.rows]
         if repeated := [row for row in shown if shown.count(row) > 1]:
