@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError, model_validator
 
 from fairat import paths
-from fairat.errors import UserError
+from fairat.errors import UserError, on_one_line
 from fairat.methods import KINDS, part_class
 from fairat.methods.method import Method
 from fairat.settings.architectures import Architecture, PublishedNetwork
@@ -314,7 +314,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"There is no {path} here ({Path.cwd()}); run the command in the repository's root.") from None
     except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {on_one_line(error)}") from None
     if content is None:  # own.yaml ships as comments only
         return {}
     if not isinstance(content, dict):

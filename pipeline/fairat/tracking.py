@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from fairat.console import errors
-from fairat.errors import UserError
+from fairat.errors import UserError, on_one_line
 
 if TYPE_CHECKING:  # MLflow takes four seconds to import, pandas one
     import pandas as pd
@@ -179,7 +179,7 @@ def _opened(suite: str) -> Iterator[tuple["MlflowClient", str]]:
     except UserError:
         raise
     except Exception as error:  # of MLflow, of a database's driver, of the network: no list of them is complete
-        reason = " ".join(str(error).split())
+        reason = on_one_line(error)
         reason = reason if len(reason) <= 300 else f"{reason[:300]}..."
         raise UserError(
             without_password(

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Int
 
-from fairat.errors import UserError
+from fairat.errors import UserError, on_one_line
 from fairat.files import whole_file
 from fairat.paths import EVALUATIONS
 from fairat.results import metrics
@@ -161,8 +161,9 @@ def read_table(path: Path) -> pd.DataFrame:
             f"There is no table {path}. Make it first: `dvc repro` aggregates what was evaluated."
         ) from None
     except (pa.ArrowInvalid, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as Parquet ({reason}). Delete it and type `dvc repro`.") from None
+        raise UserError(
+            f"{path} cannot be read as Parquet ({on_one_line(error)}). Delete it and type `dvc repro`."
+        ) from None
     if list(frame.columns) != list(COLUMNS):
         raise UserError(
             f"{path} is not a tidy table: it has the columns {', '.join(map(str, frame.columns))}, not "

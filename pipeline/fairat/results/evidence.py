@@ -5,9 +5,9 @@ the test set gives: a (weights, attack) of an attack's evidence, a (weights, cor
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 from pydantic import ValidationError, field_validator
 
-from fairat.errors import UserError
+from fairat.errors import UserError, on_one_line
 from fairat.files import whole_file
 from fairat.settings.base import Settings
 
 if TYPE_CHECKING:
     import pandas as pd  # takes a second to import, which evaluations need not spend
 
+_Read = TypeVar("_Read")
 SEVERITIES = (1, 2, 3, 4, 5)
 _ORIGIN = b"origin"
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -174,14 +175,7 @@ def read_evidence(path: Path) -> "tuple[pd.DataFrame, Origin]":
     Raises:
         UserError: the file is missing or no evidence, or its rows contradict its origin or one another.
     """
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"There is no evidence {path}. Evaluate the run first: `dvc repro` makes what is missing."
-        ) from None
-    except (pa.ArrowInvalid, OSError) as error:
-        _refuse(path, f"it cannot be read as Parquet ({' '.join(str(error).split())})")
+    table = _from_parquet(pq.read_table, path)
     origin = _origin(path, table.schema)
     if problem := next(_schema_problems(table, origin), None):
         _refuse(path, problem)
@@ -196,15 +190,18 @@ def read_origin(path: Path) -> Origin:
     Raises:
         UserError: the file is missing or no evidence.
     """
+    return _origin(path, _from_parquet(pq.read_schema, path))
+
+
+def _from_parquet(read: Callable[[Path], _Read], path: Path) -> _Read:
     try:
-        schema = pq.read_schema(path)
+        return read(path)
     except FileNotFoundError:
         raise UserError(
             f"There is no evidence {path}. Evaluate the run first: `dvc repro` makes what is missing."
         ) from None
     except (pa.ArrowInvalid, OSError) as error:
-        _refuse(path, f"it cannot be read as Parquet ({' '.join(str(error).split())})")
-    return _origin(path, schema)
+        _refuse(path, f"it cannot be read as Parquet ({on_one_line(error)})")
 
 
 def _rows(schema: pa.Schema, *values: ArrayLike | str) -> pa.Table:
