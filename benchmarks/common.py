@@ -15,7 +15,7 @@ from fairat import seeds
 from fairat.data.augmentation import AugmentedImages
 from fairat.data.canonical import Split, load_split
 from fairat.files import whole_file
-from fairat.models.normalization import normalised
+from fairat.models.normalization import normalized
 from fairat.models.preact_resnet import build
 from fairat.settings.architectures import PreActResNet18
 from fairat.settings.recipe import Augmentation
@@ -132,10 +132,10 @@ def images_of(data: Path | None, split: str, device: torch.device) -> Split:
 
 
 def network(width: int, num_classes: int) -> nn.Sequential:
-    """PreActResNet-18 behind its normalisation, as the pipeline makes it, from seed 0."""
+    """PreActResNet-18 behind its normalization, as the pipeline makes it, from seed 0."""
     torch.manual_seed(0)
     settings = PreActResNet18(width=width)
-    return normalised(build(settings, num_classes=num_classes, channels=3), mean=MEAN, std=STD, channels=3)
+    return normalized(build(settings, num_classes=num_classes, channels=3), mean=MEAN, std=STD, channels=3)
 
 
 def trained(split: Split, width: int, batch: int, steps: int) -> nn.Sequential:

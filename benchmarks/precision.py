@@ -26,11 +26,11 @@ from fairat.results import metrics
 from fairat.results.evidence import values_of
 from fairat.settings.recipe import Precision
 from fairat.study import Study, Training, load_study, run_key
-from fairat.training.loop import LabelledImages, TrainingState, train
+from fairat.training.loop import LabeledImages, TrainingState, train
 from scipy.stats import t
 
 from benchmarks.common import Report, images_of, machine
-from stages.train import describe, initial_model, labelled, settings_of
+from stages.train import describe, initial_model, labeled, settings_of
 
 MEASURES = ("clean", "clean worst class", "PGD-20", "PGD-20 worst class")
 
@@ -46,10 +46,10 @@ def accuracies(run: Training, precision: Precision, epochs: int | None, per_clas
     record = describe(run, device)
     recipe = run.recipe.scaled(epochs / run.recipe.epochs) if epochs else run.recipe
     settings = replace(settings_of(run, record), recipe=recipe.model_copy(update={"precision": precision}))
-    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    training, validation = (labeled(run, split, device) for split in ("train", "validation"))
     if per_class:
         chosen = first(training.labels, per_class)
-        training = LabelledImages(training.images[chosen.cpu()], training.labels[chosen])
+        training = LabeledImages(training.images[chosen.cpu()], training.labels[chosen])
     state = TrainingState.fresh(initial_model(record, run, device), settings)
     for _ in train(state, settings, training, validation):
         pass

@@ -77,13 +77,13 @@ class Levers:
 
     Attributes:
         input_gradient: inside the attack, only the gradient with respect to the images, parameters frozen.
-        vectorised: radii and counts without a loop over images.
+        vectorized: radii and counts without a loop over images.
         no_sync: nothing is read from the device until the epoch ends.
         channels_last: memory format of the network and the images.
     """
 
     input_gradient: bool = False
-    vectorised: bool = False
+    vectorized: bool = False
     no_sync: bool = False
     channels_last: bool = False
 
@@ -148,7 +148,7 @@ class ReferenceStep:
 
     def radii(self, labels: Tensor, images: Tensor) -> Tensor:
         """The radius of every pixel, or of every image."""
-        if self.levers.vectorised:
+        if self.levers.vectorized:
             return self.policy.epsilon[labels].view(-1, 1, 1, 1)
         radius = torch.zeros_like(images)
         for i in range(len(labels)):
@@ -200,7 +200,7 @@ class ReferenceStep:
 
     def friendly(self, logits: Tensor, labels: Tensor, budget: Any) -> tuple[Tensor, Any]:
         """CFA's early stop: which images step, and how many steps after success each has left."""
-        if self.levers.vectorised:
+        if self.levers.vectorized:
             budget = torch.full_like(labels, 3) if budget is None else budget
             active = budget > 0
             return active, budget - (active & (logits.argmax(dim=1) != labels)).long()
@@ -214,7 +214,7 @@ class ReferenceStep:
 
     def count(self, listed: list[list[int]], counted: Tensor, labels: Tensor, logits: Tensor) -> None:
         """Adds the predictions of a batch to a confusion matrix."""
-        if self.levers.vectorised:
+        if self.levers.vectorized:
             self.tally.count(counted, labels, logits)
             if not self.levers.no_sync:
                 counted.sum().item()
@@ -449,7 +449,7 @@ def further(stand: Stand, rounds: int, report: Report, *, compiled: bool) -> Non
     cuda = device.type == "cuda"
     variants: dict[str, dict[str, Any]] = {
         "`precision: bfloat16`, in the attack": {"precision": "bfloat16"},
-        "without the fused optimiser": {"optimizer": plain_optimizer},
+        "without the fused optimizer": {"optimizer": plain_optimizer},
     }
     if compiled:
         variants["torch.compile"] = {"wrap": partial(torch.compile, mode="default")}

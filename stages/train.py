@@ -21,7 +21,7 @@ from fairat.study import Adoption, Run, Training, load_study
 from fairat.training import adoption
 from fairat.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
 from fairat.training.guard import PatienceGuard
-from fairat.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from fairat.training.loop import LabeledImages, TrainingSettings, TrainingState, train
 from fairat.training.record import RECORD, RunRecord, WeightsRecord, shape_in_words
 
 SAVE_EVERY = 30.0
@@ -51,7 +51,7 @@ def train_run(run: Training) -> None:
     """Trains one run; goes on where a killed training of the same code, data and numbers stopped."""
     device = choose_device(run.suite.threads)
     record = describe(run, device)
-    training, validation = (labelled(run, split, device) for split in ("train", "validation"))
+    training, validation = (labeled(run, split, device) for split in ("train", "validation"))
     settings = settings_of(run, record)
     state = TrainingState.fresh(compiled(initial_model(record, run, device)), settings)
     resume = paths.resume(run.suite_name, run.method_name, run.seed)
@@ -98,7 +98,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
 
 def normalization(suite: Suite, manifest: Manifest) -> dict[str, tuple[float, ...]] | None:
     """Mean and std per channel of a suite's own network, in units of [0, 1] images; None without."""
-    if not suite.normalise:
+    if not suite.normalize:
         return None
     given = suite.statistics or manifest
     return {"mean": given.mean, "std": given.std}
@@ -141,10 +141,10 @@ def settings_of(run: Training, record: RunRecord) -> TrainingSettings:
     )
 
 
-def labelled(run: Training, split: str, device: torch.device) -> LabelledImages:
+def labeled(run: Training, split: str, device: torch.device) -> LabeledImages:
     """A split of the run's suite, whole, its labels on the device; `train` puts the images there."""
     loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
-    return LabelledImages(loaded.images, loaded.labels.to(device))
+    return LabeledImages(loaded.images, loaded.labels.to(device))
 
 
 def initial_model(record: RunRecord, run: Training, device: torch.device) -> torch.nn.Module:
@@ -167,8 +167,8 @@ def run_epochs(
     run: Training,
     state: TrainingState,
     settings: TrainingSettings,
-    training: LabelledImages,
-    validation: LabelledImages,
+    training: LabeledImages,
+    validation: LabeledImages,
     save_state: Callable[[], None],
     live: tracking.Live,
 ) -> None:

@@ -307,12 +307,12 @@ def test_the_list_of_deviations_has_every_decision_and_every_field_that_decides(
     named = {f"{section}.{field}" for section, field, _, _ in FIELDS}
     assert named >= {
         "targets.from_scores", "targets.scale", "targets.statistics",
-        "objective.attack_bn", "objective.beta", "objective.normalise", "objective.targeted_inner", "objective.stop_on",
+        "objective.attack_bn", "objective.beta", "objective.normalize", "objective.targeted_inner", "objective.stop_on",
         "objective.variant", "objective.tau", "objective.step_size", "objective.overshoot", "objective.uniform_kl",
         "objective.uniform_weight", "objective.trajectories", "objective.forwards",
         "margin.begin_epoch", "margin.cap", "margin.offset", "margin.tau1", "class_weights.tau0",
         "averaging.decay", "averaging.probe", "averaging.start_epoch", "averaging.threshold",
-        "recipe.clean_pass", "recipe.epochs", "data.validation_fraction", "suite.normalise",
+        "recipe.clean_pass", "recipe.epochs", "data.validation_fraction", "suite.normalize",
     }  # fmt: skip
 
 
@@ -323,7 +323,7 @@ def test_the_methods_have_the_values_that_the_list_of_deviations_gives_them() ->
     for name in ("fair_tat", "fair_tat_uniform", "fair_tat_trades", "fair_tat_fat"):
         assert methods[name]["margin"]["begin_epoch"] == 1
         assert methods[name]["class_weights"] == {"kind": "none"}
-    assert [methods[name]["objective"]["normalise"] for name in ("trades", "frl", "wat", "dafa")] == [
+    assert [methods[name]["objective"]["normalize"] for name in ("trades", "frl", "wat", "dafa")] == [
         True,
         False,
         False,

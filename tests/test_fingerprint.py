@@ -270,4 +270,4 @@ def test_the_suite_s_network_is_nothing_to_what_starts_from_a_published_one(
     stale_after: Callable[[str, str], set[str]],
 ) -> None:
     assert stale_after("width: 4", "width: 8") == {"at"}
-    assert stale_after("title: Tiny", "normalise: false\n    title: Tiny") == {"at"}
+    assert stale_after("title: Tiny", "normalize: false\n    title: Tiny") == {"at"}

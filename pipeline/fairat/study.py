@@ -108,7 +108,7 @@ class Training(Run):
     def settings(self) -> dict[str, Any]:
         """Every number that decides this training: what a run remembers about itself, and what makes it stale."""
         # A network that brings its own constants never sees the suite's.
-        decisive = {"data"} if self.architecture.normalises_itself else {"data", "normalise", "statistics"}
+        decisive = {"data"} if self.architecture.normalizes_itself else {"data", "normalize", "statistics"}
         return {
             **self.suite.model_dump(mode="json", include=decisive),
             "architecture": self.architecture.model_dump(mode="json"),

@@ -62,7 +62,7 @@ def test_jitter_is_torchvisions_brightness_then_contrast_then_saturation() -> No
         torch.testing.assert_close(changed, expected, atol=2e-3, rtol=0)
 
 
-def test_grey_images_have_no_saturation() -> None:
+def test_gray_images_have_no_saturation() -> None:
     original = images(channels=1)
     factors = torch.stack([torch.ones(4), torch.ones(4), torch.full((4,), 0.3)])
     torch.testing.assert_close(jittered(original, factors), original)

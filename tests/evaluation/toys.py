@@ -12,7 +12,7 @@ EPSILON = 0.08
 
 
 def tiny_set(count: int = 40, *, classes: int = 5, seed: int = 0) -> EvaluationSet:
-    """A class brightens its own column of a 6x6 image, over noise; neighbouring images are of different classes."""
+    """A class brightens its own column of a 6x6 image, over noise; neighboring images are of different classes."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
     images = torch.randint(0, 160, (count, 1, 6, 6), generator=generator)

@@ -19,7 +19,7 @@ from tests.toys import UNIT, history_of
 CE = torch.tensor([0.5, 0.4, 0.2], dtype=torch.float64)
 KL = torch.tensor([0.3, 0.2, 0.1], dtype=torch.float64)
 ONE_EACH = torch.arange(3)
-ORIGINAL = Trades(beta=6, normalise=False)
+ORIGINAL = Trades(beta=6, normalize=False)
 
 
 def loss(
@@ -63,7 +63,7 @@ def test_calibrated_weights_grow_with_robust_accuracy() -> None:
     assert single.item() == pytest.approx(0.3469425919, abs=1e-7)
 
 
-def test_before_its_first_epoch_ccr_is_normalised_trades() -> None:
+def test_before_its_first_epoch_ccr_is_normalized_trades() -> None:
     """AF-38."""
     for history in (ClassHistory(3), history_with_recalls(20, 50, 80)):
         assert loss(CalibratedWeights(begin_epoch=2), history, Trades(beta=6)) == pytest.approx(0.2238095, abs=1e-7)
@@ -93,7 +93,7 @@ def test_frl_raises_weights_and_radii_of_classes_with_large_gaps() -> None:
         state = FrlController().multipliers(history)
         assert [state.clean[3], state.boundary[3], state.radius[3], state.radius[0]] == pytest.approx(multipliers)
         assert state.clean[others].abs().sum() == state.boundary[others].abs().sum() == 0
-        weights = FrlReweight().coefficients(history, Trades(beta=1.5, normalise=False))
+        weights = FrlReweight().coefficients(history, Trades(beta=1.5, normalize=False))
         assert [weights.clean[3], weights.clean[0]] == pytest.approx(w0)
         assert [weights.robust[3], weights.robust[0]] == pytest.approx(w1)
         margin = FrlRemargin().factors(history)
@@ -105,7 +105,7 @@ def test_frl_raises_weights_and_radii_of_classes_with_large_gaps() -> None:
 
 def test_the_frl_loss_divides_each_term_by_its_own_weights() -> None:
     """AF-26: images of classes 3, 0, 1."""
-    objective = Trades(beta=1.5, normalise=False)
+    objective = Trades(beta=1.5, normalize=False)
     assert loss(FrlReweight(), frl_history(1), objective, torch.tensor([3, 0, 1])) == pytest.approx(0.6805639, abs=1e-7)
 
 
@@ -113,7 +113,7 @@ def test_frl_weights_stay_positive_and_their_sum_bounded() -> None:
     """W0_k >= (1 - limit) / K."""
     state = FrlController().multipliers(frl_history(500))
     assert state.clean.sum().item() <= 0.5 + 1e-12
-    weights = FrlReweight().coefficients(frl_history(500), Trades(beta=1.5, normalise=False))
+    weights = FrlReweight().coefficients(frl_history(500), Trades(beta=1.5, normalize=False))
     assert weights.clean.min() >= 0.05 - 1e-12
     assert FrlRemargin().factors(frl_history(500)).max() == 3.0
 

@@ -54,7 +54,7 @@ def test_exactly_the_compositions_that_make_sense_are_accepted() -> None:
 
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "at": [{}, {"attack_bn": "eval"}, {"num_steps": 1, "step_size": "64/255"}],
-    "trades": [{}, {"beta": 0}, {"beta": 1.5, "normalise": False}, {"targeted_inner": "kl_untargeted"}, {"attack_bn": "train"}],
+    "trades": [{}, {"beta": 0}, {"beta": 1.5, "normalize": False}, {"targeted_inner": "kl_untargeted"}, {"attack_bn": "train"}],
     "fat": [{}, {"tau": 0}, {"tau": 1, "stop_on": "target_hit"}, {"variant": "original", "tau_schedule": [{"at": 1, "tau": 1}]}],
     "bat": [{}, {"overshoot": 0, "uniform_kl": "paper"}, {"trajectories": "independent"}, {"uniform_on": ["attacked"]}, {"fits": "trades"}, {"fits": "trades", "uniform_on": []}],
     "gairat": [{"start_epoch": 0}, {"start_epoch": 1, "offset": 3}],

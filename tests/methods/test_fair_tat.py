@@ -27,7 +27,7 @@ def test_target_probabilities_are_a_softmax_of_twice_the_scores() -> None:
         ("proportional", ((0, 0.26666667, 0.73333333), (0.3125, 0, 0.6875), (0.55555556, 0.44444444, 0))),
     ],
 )
-def test_the_true_class_is_excluded_by_renormalising(from_scores: str, rows: tuple[tuple[float, ...], ...]) -> None:
+def test_the_true_class_is_excluded_by_renormalizing(from_scores: str, rows: tuple[tuple[float, ...], ...]) -> None:
     """AF-12."""
     targets = CfpsTargets.model_validate({"from_scores": from_scores})
     expected = torch.tensor(rows, dtype=torch.float64)

@@ -39,7 +39,7 @@ class ScriptedModel(nn.Module):
         check = min(max(self.calls, 0), self.correct.shape[1] - 1)
         self.calls += 1
         right = self.correct[:, check].to(images.dtype)
-        # The logits' value follows the script; their gradient always favours a larger first pixel.
+        # The logits' value follows the script; their gradient always favors a larger first pixel.
         climb = images[:, 0, 0, 0] - images[:, 0, 0, 0].detach()
         return torch.stack([10 * right - climb, 5 + climb], dim=1)
 

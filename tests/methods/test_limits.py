@@ -30,7 +30,7 @@ from tests.methods.test_compositions import VALID
 from tests.methods.test_policies import history
 from tests.toys import UNIT, IdentityModel, history_of, pixels
 
-ORIGINAL = Trades(beta=3, normalise=False)
+ORIGINAL = Trades(beta=3, normalize=False)
 
 
 def network(classes: int = 4) -> nn.Module:
@@ -80,8 +80,8 @@ def all_right(model: nn.Module) -> Tensor:
 
 RADIUS_ZERO = {
     "at": (AdversarialTraining(), 1.0),
-    "trades, original": (Trades(beta=3, normalise=False), 1.0),
-    "trades, normalised": (Trades(beta=3), 0.25),
+    "trades, original": (Trades(beta=3, normalize=False), 1.0),
+    "trades, normalized": (Trades(beta=3), 0.25),
     "fat, cfa": (FriendlyAdversarialTraining(tau=1), 1.0),
     "fat, original": (FriendlyAdversarialTraining(variant="original", tau=1), 1.0),
     "bat without uniform terms": (BalanceAdversarialTraining(uniform_weight=0), 1.0),

@@ -70,7 +70,7 @@ def decisions(slot: str, kind: str, past: ClassHistory) -> list[Tensor]:
         return [part.table(past)]
     if slot == "margin":
         return [part.factors(past)]
-    coefficients = part.coefficients(past, Trades(beta=3, normalise=False))
+    coefficients = part.coefficients(past, Trades(beta=3, normalize=False))
     return [coefficients.clean, coefficients.robust]
 
 
@@ -120,8 +120,8 @@ def test_in_the_first_epoch_all_classes_are_equal(slot: str, kind: str, past: Cl
     elif slot == "margin":
         assert torch.equal(part.factors(past), torch.ones(CLASSES, dtype=torch.float64))
     else:
-        coefficients = part.coefficients(past, Trades(beta=3, normalise=False))
-        # WAT's weights are all 1, so every class has its own and the average's; CCR normalises.
+        coefficients = part.coefficients(past, Trades(beta=3, normalize=False))
+        # WAT's weights are all 1, so every class has its own and the average's; CCR normalizes.
         clean, robust = {"no_regret": (2.0, 6.0), "ccr": (0.25, 0.75)}.get(kind, (1.0, 3.0))
         assert coefficients.clean.tolist() == pytest.approx([clean] * CLASSES)
         assert coefficients.robust.tolist() == pytest.approx([robust] * CLASSES)

@@ -31,12 +31,12 @@ def test_the_gradient_of_the_divergence_flows_through_both_predictions() -> None
 
 
 @pytest.mark.parametrize(
-    ("beta", "normalise", "loss"),
+    ("beta", "normalize", "loss"),
     [(2, False, 0.9293225265), (6, False, 2.4482755403), (2, True, 0.3097741755), (6, True, 0.3497536486)],
 )
-def test_the_loss_has_both_published_forms(beta: float, normalise: bool, loss: float) -> None:
+def test_the_loss_has_both_published_forms(beta: float, normalize: bool, loss: float) -> None:
     """AF-16."""
-    objective = Trades(beta=beta, normalise=normalise)
+    objective = Trades(beta=beta, normalize=normalize)
     terms = Terms(cross_entropy(CLEAN, LABEL), divergence(CLEAN, ATTACKED), ATTACKED)
     weights = EqualWeights().coefficients(ClassHistory(3), objective)
     assert weights.combine(terms, LABEL).item() == pytest.approx(loss, abs=1e-9)

@@ -29,7 +29,7 @@ SMALL = [PreActResNet18(width=4), PreActResNet18(width=4, final_norm=False), Res
 
 
 def published(architecture: Architecture, num_classes: int) -> nn.Module:
-    # Without memory, except where initialisation draws normal numbers: on the meta device that imports a compiler.
+    # Without memory, except where initialization draws normal numbers: on the meta device that imports a compiler.
     with torch.device("cpu" if isinstance(architecture, Wrn28x10) else "meta"):
         return build_model(architecture, num_classes=num_classes, channels=3, **CIFAR10_STATISTICS)
 
@@ -152,10 +152,10 @@ def test_preact_resnet_at_full_width_gives_one_logit_per_class(num_classes: int)
         assert model(torch.rand(2, 3, 32, 32)).shape == (2, num_classes)
 
 
-def test_preact_resnet_has_107_state_entries_besides_the_normalisation() -> None:
+def test_preact_resnet_has_107_state_entries_besides_the_normalization() -> None:
     names = list(published(PreActResNet18(), 10).state_dict())
     assert sum(name.startswith("network.") for name in names) == 107
-    assert [name for name in names if not name.startswith("network.")] == ["normalisation.mean", "normalisation.std"]
+    assert [name for name in names if not name.startswith("network.")] == ["normalization.mean", "normalization.std"]
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -189,7 +189,7 @@ def test_the_skip_of_a_stride_block_starts_from_the_activated_input_and_else_fro
 
 @pytest.mark.parametrize("architecture", SMALL)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_small_grey_images_in_any_memory_format_give_the_same_logits(
+def test_small_gray_images_in_any_memory_format_give_the_same_logits(
     architecture: Architecture, memory_format: torch.memory_format
 ) -> None:
     model, images = small_network(architecture, channels=1), torch.rand(2, 1, 8, 8, dtype=torch.float64)
@@ -219,7 +219,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
         assert torch.autograd.gradcheck(lambda images, model=model: model(images).square().sum(), images)
 
 
-def test_the_wide_resnet_is_initialised_as_in_trades() -> None:
+def test_the_wide_resnet_is_initialized_as_in_trades() -> None:
     torch.manual_seed(0)
     model = build_model(Wrn28x10(depth=10, widen=8), num_classes=3, channels=3, mean=None, std=None)
     for module in model.modules():

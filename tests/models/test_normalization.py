@@ -2,13 +2,13 @@ import pytest
 import torch
 from fairat.errors import UserError
 from fairat.models import build_model
-from fairat.models.normalization import Normalisation, check_images
+from fairat.models.normalization import Normalization, check_images
 from fairat.settings.architectures import PreActResNet18
 
 from tests.models.toys import CIFAR10_STATISTICS, CIFAR100_STATISTICS
 
 
-def test_normalising_inside_the_model_equals_normalising_outside() -> None:
+def test_normalizing_inside_the_model_equals_normalizing_outside() -> None:
     torch.manual_seed(0)
     inside = build_model(PreActResNet18(width=4), num_classes=3, channels=3, **CIFAR100_STATISTICS)
     outside = build_model(PreActResNet18(width=4), num_classes=3, channels=3, mean=None, std=None)
@@ -20,7 +20,7 @@ def test_normalising_inside_the_model_equals_normalising_outside() -> None:
 
 
 def test_the_constants_are_saved_but_not_trained() -> None:
-    layer = Normalisation(**CIFAR10_STATISTICS)
+    layer = Normalization(**CIFAR10_STATISTICS)
     assert list(layer.parameters()) == []
     assert layer.state_dict()["mean"].flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
     assert layer.state_dict()["std"].flatten().tolist() == pytest.approx([0.2471, 0.2435, 0.2616])
@@ -60,8 +60,8 @@ def test_images_in_the_unit_interval_pass_up_to_its_very_ends() -> None:
     [
         (
             [-2.43, 0.0, 2.75],
-            "images must lie in [0, 1], but range over [-2.43, 2.75]: they look normalised already. "
-            "Pass them as read; every model normalises in its first layer.",
+            "images must lie in [0, 1], but range over [-2.43, 2.75]: they look normalized already. "
+            "Pass them as read; every model normalizes in its first layer.",
         ),
         (
             [0.0, 17.0, 255.0],

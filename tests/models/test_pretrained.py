@@ -36,7 +36,7 @@ def test_an_installed_autoattack_is_left_alone(monkeypatch: pytest.MonkeyPatch, 
     assert "autoattack" not in sys.modules
 
 
-def test_a_local_file_is_loaded_without_download_and_without_our_normalisation(tmp_path: Path) -> None:
+def test_a_local_file_is_loaded_without_download_and_without_our_normalization(tmp_path: Path) -> None:
     path = tmp_path / "anything.pt"
     write_halves(path, build_model(fast_model(), pretrained=False, **IMAGES).get_submodule("network"))
     model = build_model(fast_model(path), **IMAGES)
@@ -44,7 +44,7 @@ def test_a_local_file_is_loaded_without_download_and_without_our_normalisation(t
     assert is_all_halves(model)
 
 
-def test_the_xcit_of_the_zoo_is_loaded_behind_its_normalisation(tmp_path: Path) -> None:
+def test_the_xcit_of_the_zoo_is_loaded_behind_its_normalization(tmp_path: Path) -> None:
     settings = ZooModel(name="Debenedetti2022Light_XCiT-S12", path=tmp_path / "xcit.pth.tar")
     with torch.device("meta"):
         untrained = build_model(settings, pretrained=False, **IMAGES)

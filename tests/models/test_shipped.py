@@ -11,7 +11,7 @@ from fairat.models import build_model
 from fairat.settings.architectures import ShippedResNet18
 
 
-def test_the_shipped_network_is_a_resnet18_without_normalisation() -> None:
+def test_the_shipped_network_is_a_resnet18_without_normalization() -> None:
     model = build_model(ShippedResNet18(), num_classes=10, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
     assert [name for name, _ in model.named_children()] == ["network"]
     assert sum(parameter.numel() for parameter in model.parameters()) == 11_173_962
@@ -28,7 +28,7 @@ def test_the_shipped_network_computes_what_its_authors_network_computes() -> Non
         torch.testing.assert_close(ours.eval()(images), authors.eval()(images), atol=1e-4, rtol=1e-4)
 
 
-def test_without_its_weights_the_shipped_network_is_as_initialised() -> None:
+def test_without_its_weights_the_shipped_network_is_as_initialized() -> None:
     weights = [
         build_model(ShippedResNet18(), num_classes=10, channels=3, mean=None, std=None, pretrained=pretrained)
         .get_parameter("network.bn1.bias")

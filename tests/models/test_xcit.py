@@ -76,12 +76,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     with torch.device("meta"), pytest.raises(UserError) as caught:
         build_model(XcitS12(checkpoint=path), num_classes=2, channels=3, mean=None, std=None)
     assert str(caught.value) == (
-        f"{path} does not hold an XCiT-S12 with patch 16 for colour images; it differs in blocks.0.attn.proj.bias. "
+        f"{path} does not hold an XCiT-S12 with patch 16 for color images; it differs in blocks.0.attn.proj.bias. "
         "Name the authors' file for xcit_small_12_p16_224 in architecture.checkpoint, or leave it out to start untrained."
     )
 
 
-def test_colour_weights_are_refused_for_grey_images(tmp_path: Path) -> None:
+def test_color_weights_are_refused_for_gray_images(tmp_path: Path) -> None:
     path = tmp_path / "xcit.pth"
     write_halves(path, without_memory(10).get_submodule("network"))
     with pytest.raises(UserError, match=r"size mismatch for patch_embed\.proj\.0\.0\.weight"):

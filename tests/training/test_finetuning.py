@@ -139,7 +139,7 @@ def test_the_record_names_the_published_network_and_not_what_the_suite_says_of_i
     settings = training("frl").settings
     assert settings["architecture"] == {"kind": "shipped_resnet18"}
     assert settings["start"] == "net"
-    assert not settings.keys() & {"normalise", "statistics"}
+    assert not settings.keys() & {"normalize", "statistics"}
 
 
 @pytest.mark.usefixtures("narrow")

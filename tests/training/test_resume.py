@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tests.training.toys import tiny_images, tiny_network, tiny_settings
 
 EPOCHS = 4
-TRADES = {"kind": "trades", "normalise": False}
+TRADES = {"kind": "trades", "normalize": False}
 WITH_MEMORY: dict[str, dict[str, Any]] = {
     "cfa": {"objective": "at", "margin": "robust_accuracy"},
     "ccr": {"objective": "trades", "class_weights": {"kind": "ccr", "begin_epoch": 1}},

@@ -7,7 +7,7 @@ from fairat.methods.method import Method
 from fairat.settings.averaging import Averaging
 from fairat.settings.recipe import Augmentation, Recipe, Steps
 from fairat.settings.threat import Threat
-from fairat.training.loop import LabelledImages, TrainingSettings, TrainingState, train
+from fairat.training.loop import LabeledImages, TrainingSettings, TrainingState, train
 from torch import nn
 
 CLASSES = 3
@@ -27,13 +27,13 @@ def tiny_network(seed: int = 0) -> nn.Module:
     )
 
 
-def tiny_images(count: int, seed: int) -> LabelledImages:
+def tiny_images(count: int, seed: int) -> LabeledImages:
     """A class brightens its own row of a 6x6 image, over noise."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % CLASSES
     images = torch.randint(0, 120, (count, 1, 6, 6), generator=generator)
     images[torch.arange(count), 0, 2 * labels] += 60
-    return LabelledImages(images.to(torch.uint8), labels)
+    return LabeledImages(images.to(torch.uint8), labels)
 
 
 def tiny_settings(parts: dict[str, Any], *, epochs: int = 3, seed: int = 0, **recipe: Any) -> TrainingSettings:

@@ -63,7 +63,7 @@ def evaluate_model(
 
     Args:
         evaluation: an entry of `EVALUATIONS`.
-        model: images `batch channel height width` in [0, 1] to logits `batch class`; normalises by itself. It comes back
+        model: images `batch channel height width` in [0, 1] to logits `batch class`; normalizes by itself. It comes back
             in the mode it was given in.
         test: on the model's device.
         settings: of this evaluation, from `fairat.study`.

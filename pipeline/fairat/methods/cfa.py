@@ -44,7 +44,7 @@ class RobustAccuracyMargin(FollowsRobustAccuracy, Margin):
 
 
 class CalibratedWeights(FollowsRobustAccuracy, ClassWeights):
-    r"""The calibrated regularisation of CFA (CCR) gives a class that is already robust more weight on its robust term.
+    r"""The calibrated regularization of CFA (CCR) gives a class that is already robust more weight on its robust term.
 
     $r_k(e)$ is the robust accuracy of class $k$ on the training batches of epoch $e$. Before `begin_epoch`,
     $q_k = \beta / (1 + \beta)$.

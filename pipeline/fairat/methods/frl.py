@@ -24,7 +24,7 @@ class Multipliers(NamedTuple):
 
 
 class FrlController(Controller):
-    r"""Fair robust learning (FRL) favours classes whose error exceeds the average by more than a tolerance.
+    r"""Fair robust learning (FRL) favors classes whose error exceeds the average by more than a tolerance.
 
     Before each epoch the clean error $s_k$ and the boundary error $b_k$ (robust minus clean error under PGD-20) of every class
     are compared with those of all validation images, $\bar{s}$ and $\bar{b}$. The multipliers $\mu$ start at 0 and follow
@@ -95,7 +95,7 @@ def _gaps(clean: Tensor, robust: Tensor) -> tuple[PerClass, PerClass]:
 
 
 class FrlReweight(FrlController, ClassWeights):
-    r"""Reweighting: each term is normalised by the sum of its own weights in the batch.
+    r"""Reweighting: each term is normalized by the sum of its own weights in the batch.
 
     $$w^m_k = \frac{1}{K} + \mu^m_k - \frac{1}{K} \sum_j \mu^m_j, \quad W^m = \sum_i w^m_{y_i}, \quad m = 0, 1$$
     $$L = \frac{1}{W^0} \sum_i w^0_{y_i} \mathrm{nat}_i + \frac{\beta}{W^1} \sum_i w^1_{y_i} \mathrm{rob}_i$$

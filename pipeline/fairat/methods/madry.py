@@ -10,7 +10,7 @@ from fairat.settings.recipe import CleanPass
 
 
 class CleanObjective(Objective):
-    r"""Clean training minimises the cross-entropy of the images as they are: the upper bound for clean accuracy.
+    r"""Clean training minimizes the cross-entropy of the images as they are: the upper bound for clean accuracy.
 
     $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i)$$
     [unweighted] $$L = \frac{1}{B} \sum_i \mathrm{nat}_i$$
@@ -39,7 +39,7 @@ class CleanObjective(Objective):
 
 
 class AdversarialTraining(Objective):
-    r"""Adversarial training (AT) minimises the cross-entropy at the worst point of the ball around each image.
+    r"""Adversarial training (AT) minimizes the cross-entropy at the worst point of the ball around each image.
 
     The attack starts at uniform noise in the ball, with batch norm in train mode.
 

@@ -286,7 +286,7 @@ class ConstantMargin(Margin):
 
 @dataclass(frozen=True)
 class ClassCoefficients:
-    """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalised.
+    """Per-class weights of the clean and robust terms in one epoch, and how a batch is normalized.
 
     Each term is the weighted sum of its losses over `images` (their number B) or over `weights` (the sum of its own weights
     in the batch: FRL), times its entry of `scales`.
@@ -307,8 +307,8 @@ class ClassCoefficients:
         for loss, table, scale in zip((terms.clean, terms.robust), (self.clean, self.robust), self.scales, strict=True):
             if loss is not None:
                 weight = table[labels]
-                normaliser = weight.sum() if self.over == "weights" else len(labels)
-                total = total + scale * (weight * loss).sum() / normaliser
+                normalizer = weight.sum() if self.over == "weights" else len(labels)
+                total = total + scale * (weight * loss).sum() / normalizer
         if terms.auxiliary is not None:
             total = total + terms.auxiliary.mean()
         return total

@@ -21,14 +21,14 @@ class Trades(Objective):
     [untargeted] $$x'_i = \arg\max_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{KL}(p(x_i) \parallel p(x'))$$
     [targeted] $$x'_i = \arg\min_{x' \in \mathcal{B}(x_i, \varepsilon_i)} \mathrm{CE}(x', t_i)$$
     $$\mathrm{nat}_i = \mathrm{CE}(x_i, y_i), \quad \mathrm{rob}_i = \mathrm{KL}(p(x_i) \parallel p(x'_i))$$
-    [normalised] $$L = \frac{1}{(1 + \beta) B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
+    [normalized] $$L = \frac{1}{(1 + \beta) B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
     [original] $$L = \frac{1}{B} \sum_i (\mathrm{nat}_i + \beta \, \mathrm{rob}_i)$$
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, arXiv 1901.08573
 
     Attributes:
         beta: $\beta$, weight of the divergence; 6 by the code and the printed rows, 2 by FAIR-TAT's text (deviations, A6).
-        normalise: divide by 1 + beta, as the CFA and FAIR-TAT code does. Not the same training: for beta 6 the gradient is
+        normalize: divide by 1 + beta, as the CFA and FAIR-TAT code does. Not the same training: for beta 6 the gradient is
             7 times smaller against the same weight decay.
         targeted_inner: with a target y_t, `ce` descends CE(x', y_t) (FAIR-TAT, Algorithm 1), `kl_untargeted` ignores y_t as
             the only driver whose call fits does (deviations, A7).
@@ -39,7 +39,7 @@ class Trades(Objective):
 
     kind: Literal["trades"] = "trades"
     beta: NonNegativeFloat = 6.0
-    normalise: bool = True
+    normalize: bool = True
     targeted_inner: Literal["ce", "kl_untargeted"] = "ce"
     forwards: tuple[Literal["clean", "attacked"], ...] = ("clean", "attacked", "clean")
 
@@ -57,8 +57,8 @@ class Trades(Objective):
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """(1, beta), divided by 1 + beta if normalised."""
-        scale = 1 + self.beta if self.normalise else 1.0
+        """(1, beta), divided by 1 + beta if normalized."""
+        scale = 1 + self.beta if self.normalize else 1.0
         return (1 / scale, self.beta / scale)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:

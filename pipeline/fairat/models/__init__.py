@@ -7,7 +7,7 @@ from torch import nn
 
 from fairat.errors import UserError
 from fairat.models import preact_resnet, resnet, wide_resnet, xcit
-from fairat.models.normalization import normalised
+from fairat.models.normalization import normalized
 from fairat.models.pretrained import build_zoo_model, load_shipped, load_zoo_model
 from fairat.settings.architectures import (
     Architecture,
@@ -42,7 +42,7 @@ def build_model(
 ) -> nn.Module:
     """A model from images `batch channel height width` in [0, 1] to logits `batch class`, on the CPU, in train mode.
 
-    Its children are `normalisation` (absent without statistics) and `network`. Initial weights come from torch's global
+    Its children are `normalization` (absent without statistics) and `network`. Initial weights come from torch's global
     random stream; seed it before.
 
     Args:
@@ -67,6 +67,6 @@ def build_model(
     network = build(architecture, num_classes=num_classes, channels=channels)
     if load_start and pretrained and architecture.has_start:
         load_start(network, architecture)
-    if architecture.normalises_itself:
+    if architecture.normalizes_itself:
         mean = std = None
-    return normalised(network, mean, std, channels=channels)
+    return normalized(network, mean, std, channels=channels)

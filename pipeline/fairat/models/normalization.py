@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fairat.errors import UserError
 
 
-class Normalisation(nn.Module):
+class Normalization(nn.Module):
     """(x - mean) / std per channel, with constants that are saved with the weights and never trained.
 
     Args:
@@ -33,10 +33,10 @@ class Normalisation(nn.Module):
         return (images - self.mean) / self.std
 
 
-def normalised(
+def normalized(
     network: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None, *, channels: int
 ) -> nn.Sequential:
-    """The network behind a normalisation, or alone where there are no statistics.
+    """The network behind a normalization, or alone where there are no statistics.
 
     Raises:
         UserError: not one mean and one positive standard deviation per channel.
@@ -49,7 +49,7 @@ def normalised(
             f"channel{'s' * (channels != 1)}: each needs a mean and a positive std, in units of [0, 1] images. "
             "Correct `statistics` of the suite, or leave it out to take those of the training images."
         )
-    return nn.Sequential(OrderedDict(normalisation=Normalisation(mean, std), network=network))
+    return nn.Sequential(OrderedDict(normalization=Normalization(mean, std), network=network))
 
 
 def check_images(images: Float[Tensor, "batch channel height width"]) -> None:
@@ -66,7 +66,7 @@ def check_images(images: Float[Tensor, "batch channel height width"]) -> None:
             "images must lie in [0, 1], but hold values that are not finite. Look at the source of these images."
         )
     if low < 0:
-        looks = "they look normalised already. Pass them as read; every model normalises in its first layer."
+        looks = "they look normalized already. Pass them as read; every model normalizes in its first layer."
     else:
         looks = "they look like 8-bit values. Divide them by 255."
     raise UserError(f"images must lie in [0, 1], but range over [{low:.2f}, {high:.2f}]: {looks}")

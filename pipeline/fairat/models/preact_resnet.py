@@ -70,7 +70,7 @@ class PreActResNet(nn.Module):
         self.linear = nn.Linear(8 * width, num_classes)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
-        """Normalised images to logits; any height and width."""
+        """Normalized images to logits; any height and width."""
         features = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(images)))))
         if self.bn is not None:
             features = F.relu(self.bn(features), inplace=True)
@@ -79,5 +79,5 @@ class PreActResNet(nn.Module):
 
 
 def build(settings: PreActResNet18, *, num_classes: int, channels: int) -> PreActResNet:
-    """The network with PyTorch's default initialisation."""
+    """The network with PyTorch's default initialization."""
     return PreActResNet(num_classes, channels, settings.width, settings.final_norm)

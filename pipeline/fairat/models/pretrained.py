@@ -80,7 +80,7 @@ def load_shipped(network: nn.Module, settings: ShippedResNet18) -> None:
 
 
 def build_zoo_model(settings: ZooModel, *, num_classes: int, channels: int) -> nn.Module:
-    """The untrained network of RobustBench; it takes images in [0, 1] and normalises as its authors did.
+    """The untrained network of RobustBench; it takes images in [0, 1] and normalizes as its authors did.
 
     Raises:
         UserError: there is no such model, or it is for other images or classes.

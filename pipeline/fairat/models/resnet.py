@@ -59,12 +59,12 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(8 * width, num_classes)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
-        """Normalised images to logits; any height and width."""
+        """Normalized images to logits; any height and width."""
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
         return self.linear(features.mean(dim=(2, 3)))
 
 
 def build(settings: ResNet18 | ShippedResNet18, *, num_classes: int, channels: int) -> ResNet:
-    """The network with PyTorch's default initialisation."""
+    """The network with PyTorch's default initialization."""
     return ResNet(num_classes, channels, settings.width)

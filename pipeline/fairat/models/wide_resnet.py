@@ -1,4 +1,4 @@
-"""WideResNet-28-10 (Zagoruyko and Komodakis 2016), without dropout and initialised as in TRADES."""
+"""WideResNet-28-10 (Zagoruyko and Komodakis 2016), without dropout and initialized as in TRADES."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -27,9 +27,9 @@ class WideResNet(nn.Module):
         self.block3 = stage(2 * width, 4 * width, stride=2, blocks=blocks)
         self.bn1 = nn.BatchNorm2d(4 * width)
         self.fc = nn.Linear(4 * width, num_classes)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """Convolutions N(0, 2 / (k k out)), batch norm (1, 0) as by default, no bias in the classifier (TRADES)."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -37,12 +37,12 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
-        """Normalised images to logits; any height and width."""
+        """Normalized images to logits; any height and width."""
         features = self.block3(self.block2(self.block1(self.conv1(images))))
         features = F.relu(self.bn1(features), inplace=True)
         return self.fc(features.mean(dim=(2, 3)))
 
 
 def build(settings: Wrn28x10, *, num_classes: int, channels: int) -> WideResNet:
-    """The network with the initialisation of the TRADES family."""
+    """The network with the initialization of the TRADES family."""
     return WideResNet(num_classes, channels, settings.depth, settings.widen)

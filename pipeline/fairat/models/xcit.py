@@ -10,7 +10,7 @@ _HEAD = frozenset({"head.weight", "head.bias"})
 
 
 def build(settings: XcitS12, *, num_classes: int, channels: int) -> nn.Module:
-    """The network with timm's initialisation; 32x32 images become 8x8 tokens.
+    """The network with timm's initialization; 32x32 images become 8x8 tokens.
 
     Raises:
         UserError: timm is not installed.
@@ -41,10 +41,10 @@ def build(settings: XcitS12, *, num_classes: int, channels: int) -> nn.Module:
 
 
 def load_start(network: nn.Module, settings: XcitS12) -> None:
-    """Loads the adversarially pre-trained weights; the head stays as initialised.
+    """Loads the adversarially pre-trained weights; the head stays as initialized.
 
     Raises:
-        UserError: the file is missing, or is not an XCiT-S12 with patch 16 for colour images.
+        UserError: the file is missing, or is not an XCiT-S12 with patch 16 for color images.
     """
     assert settings.checkpoint is not None
     state = {
@@ -59,6 +59,6 @@ def load_start(network: nn.Module, settings: XcitS12) -> None:
         wrong = [reason(error)]
     if wrong:
         raise UserError(
-            f"{settings.checkpoint} does not hold an XCiT-S12 with patch 16 for colour images; it differs in {wrong[0]}. "
+            f"{settings.checkpoint} does not hold an XCiT-S12 with patch 16 for color images; it differs in {wrong[0]}. "
             "Name the authors' file for xcit_small_12_p16_224 in architecture.checkpoint, or leave it out to start untrained."
         )

@@ -12,11 +12,11 @@ class NetworkSettings(Settings):
     """What every architecture says about itself besides its fields.
 
     Attributes:
-        normalises_itself: the network normalises with the statistics it was trained with.
+        normalizes_itself: the network normalizes with the statistics it was trained with.
         image_shape: the only `channel height width` that it takes; None where it takes others.
     """
 
-    normalises_itself: ClassVar[bool] = False
+    normalizes_itself: ClassVar[bool] = False
     image_shape: ClassVar[tuple[int, int, int] | None] = None
 
     @property
@@ -108,7 +108,7 @@ class ZooModel(NetworkSettings):
         path: its weights on this machine; by default they are downloaded once.
     """
 
-    normalises_itself: ClassVar[bool] = True
+    normalizes_itself: ClassVar[bool] = True
     image_shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     kind: Literal["zoo"] = "zoo"
     name: str
@@ -126,13 +126,13 @@ class ZooModel(NetworkSettings):
 
 
 class ShippedResNet18(NetworkSettings):
-    """The CIFAR-10 ResNet-18 that pyautoattack ships as its example; it does not normalise.
+    """The CIFAR-10 ResNet-18 that pyautoattack ships as its example; it does not normalize.
 
     For trying evaluations and fine-tunings without downloading anything. It was not trained adversarially: with a radius
     of 8/255 no image withstands PGD.
     """
 
-    normalises_itself: ClassVar[bool] = True
+    normalizes_itself: ClassVar[bool] = True
     width: ClassVar[int] = 64
     kind: Literal["shipped_resnet18"] = "shipped_resnet18"
 

@@ -1,4 +1,4 @@
-"""The training recipe: optimiser, schedule, epochs, batches and augmentation; the sixth part of a method."""
+"""The training recipe: optimizer, schedule, epochs, batches and augmentation; the sixth part of a method."""
 
 import math
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ class Augmentation(Settings):
         crop_padding: pixels added on every side before the crop; 0 for none.
         padding: `reflect` (CFA, FAIR-TAT, RO) or `zero` (TRADES, FRL, BAT, DAFA originals).
         flip: whether images may be flipped.
-        rotation: largest angle of a random rotation about the centre, in degrees.
+        rotation: largest angle of a random rotation about the center, in degrees.
         color_jitter: brightness, contrast and saturation are multiplied by random factors in [1 - j, 1 + j].
     """
 
@@ -117,7 +117,7 @@ class Recipe(Settings):
             batch size (the XCiT recipe); by default it does not depend on the batch size.
         schedule: of the learning rate over epochs.
         optimizer: what descends.
-        weight_decay: see the optimisers.
+        weight_decay: see the optimizers.
         augmentation: of the training images.
         precision: of the multiplications in passes over training batches. `tf32` is what PyTorch does by itself, and so what
             published code did: convolutions in TF32 on CUDA devices that have it, all else in float32. `float32` is never

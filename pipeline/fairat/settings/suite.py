@@ -16,8 +16,8 @@ class Suite(Settings):
 
     Attributes:
         title: the heading of its columns in tables.
-        statistics: constants of the normalisation; by default those of the training images.
-        normalise: whether models normalise at all.
+        statistics: constants of the normalization; by default those of the training images.
+        normalize: whether models normalize at all.
         epoch_scale: multiplies the epochs of every recipe of the suite, native ones included.
         weights: the weight sets that are evaluated.
         threads: of the CPU, for networks too small to gain from all; by default torch's choice.
@@ -26,7 +26,7 @@ class Suite(Settings):
     title: str
     data: Data
     architecture: Architecture
-    normalise: bool = True
+    normalize: bool = True
     statistics: Statistics | None = None
     threat: Threat
     recipe: Recipe = Recipe()

@@ -28,7 +28,7 @@ PROBE = "val.pgd10"
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class LabeledImages:
     """A split: uint8 images `count channel height width`, int64 labels `count`."""
 
     images: UInt8[Tensor, "count channel height width"]
@@ -93,8 +93,8 @@ class TrainingState:
 def train(
     state: TrainingState,
     settings: TrainingSettings,
-    training: LabelledImages,
-    validation: LabelledImages,
+    training: LabeledImages,
+    validation: LabeledImages,
     *,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> Iterator[EpochReport]:
