@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from fairat.errors import UserError
 from fairat.models import NETWORKS, build_model
+from fairat.models.shortcut import Shortcut
 from fairat.settings.architectures import Architecture, PreActResNet18, ResNet18, Wrn28x10
 from torch import Tensor, nn
 
@@ -261,3 +262,18 @@ def test_the_room_imports_no_package_of_published_networks() -> None:
 
 def test_every_architecture_has_a_network() -> None:
     assert set(get_args(get_args(Architecture)[0])) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3, 5, 8, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_shortcut_of_any_width_has_the_gradients_of_float64(inputs: int, stride: int) -> None:
+    # Torch 2.15 has another weight gradient than this for fewer than 8 channels, on a CPU with AVX2.
+    torch.manual_seed(0)
+    images = torch.rand(20, inputs, 8, 8).to(memory_format=torch.channels_last).requires_grad_()
+    shortcut = Shortcut(inputs, 2 * inputs, stride).to(memory_format=torch.channels_last)
+    found = torch.autograd.grad(shortcut(images).square().sum(), (images, shortcut.weight))
+    exact = F.conv2d(images.double(), shortcut.weight.double(), stride=stride)
+    for gradient, right in zip(
+        found, torch.autograd.grad(exact.square().sum(), (images, shortcut.weight)), strict=True
+    ):
+        torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-4)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fairat.models.shortcut import Shortcut
 from fairat.settings.architectures import PreActResNet18
 
 
@@ -33,7 +34,7 @@ class PreActBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
         same = stride == 1 and inputs == outputs
-        self.shortcut = None if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False))
+        self.shortcut = None if same else nn.Sequential(Shortcut(inputs, outputs, stride))
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
         """One residual block."""
