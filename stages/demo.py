@@ -27,7 +27,7 @@ def main() -> None:
             ("Tables and figures for a paper", paths.tables(SUITE)),
             ("Pictures to look at", paths.figures(SUITE)),
             ("Every number with its interval", paths.metrics(SUITE)),
-            ("Every prediction", f"results/{SUITE}"),
+            ("Every prediction", paths.predictions(SUITE, "*")),
             ("Compare the runs", "make ui, then open the address it prints"),
             ("The same numbers in the shell", f"dvc metrics show {paths.headline(SUITE)}"),
         ):

@@ -43,9 +43,14 @@ def weights(directory: Path, name: str) -> Path:
     return directory / f"{name}.safetensors"
 
 
+def predictions(suite: str, evaluation: str) -> Path:
+    """All evidence of a suite under one evaluation."""
+    return Path("results") / evaluation / suite
+
+
 def evidence(suite: str, seed: int, evaluation: str, method: str) -> Path:
     """The predictions of one evaluation of one run, a row per image and weight set."""
-    return Path("results") / evaluation / suite / method / f"s{seed}.parquet"
+    return predictions(suite, evaluation) / method / f"s{seed}.parquet"
 
 
 def metrics(suite: str) -> Path:

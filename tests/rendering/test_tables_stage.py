@@ -1,6 +1,7 @@
 """The stages that render, on a study of two runs."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_the_demo_ends_with_its_tables_and_says_where_the_rest_is(study):
     assert "\x1b[1m60.0" in text
     for place in ("reports/tables/demo", "reports/figures/demo", "reports/metrics/demo.parquet", "dvc metrics show"):
         assert place in text
+    (predictions,) = re.findall(r"Every prediction: +(\S+)", text)
+    assert paths.evidence("demo", 0, "pgd", "at").match(f"{predictions}/*/*.parquet")
 
 
 def test_class_names_are_read_as_text(study):
