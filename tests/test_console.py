@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from fairat import console
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 
 
 def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(monkeypatch, capsys) -> None:
@@ -16,6 +16,17 @@ def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(monkeypatc
         console.run_stage(main)
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "Error: data/[demo] is missing. Make it.\n"
+
+
+def test_a_hint_is_said_as_a_command_and_every_hint_has_one(monkeypatch, capsys) -> None:
+    def main() -> None:
+        raise UserError("There is no evidence.", Hint.MAKE)
+
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit):
+        console.run_stage(main)
+    assert capsys.readouterr().err == "Error: There is no evidence. `dvc repro` makes what is missing.\n"
+    assert set(console.COMMANDS) == set(Hint)
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then_with_rate_and_time_left(monkeypatch, capsys) -> None:

@@ -1,6 +1,7 @@
 """The plan of the house, read from the imports: a room imports only from rooms above it."""
 
 import ast
+import re
 from pathlib import Path
 
 import fairat
@@ -8,8 +9,8 @@ import pytest
 
 ROOT = Path("pipeline/fairat")
 ROOMS = fairat.ROOMS
-STAGES_ONLY = {"papers"}
-"""Rooms that nothing imports but stages, the command's tools and themselves."""
+OF_PERSONS = {"console", "tools"}
+"""Rooms that speak with a person: they alone may name a command of DVC."""
 
 
 def room_of(path: Path) -> str:
@@ -44,3 +45,8 @@ def test_a_file_imports_only_from_rooms_above_its_own(path: Path) -> None:
     room = room_of(path)
     above = {*ROOMS[: ROOMS.index(room) + 1]}
     assert imports_of(path) <= above, f"{path} imports {sorted(imports_of(path) - above)} from below"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) not in OF_PERSONS], ids=str)
+def test_a_library_room_names_no_command_of_dvc(path: Path) -> None:
+    assert re.findall(r"dvc (?:repro|gc|exp|commit|metrics)|python -m stages", path.read_text(encoding="utf-8")) == []

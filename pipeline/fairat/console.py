@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,11 +21,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.progress import Advance, Listener, told_to
 
 LINE_EVERY = 60.0
 """Seconds between two lines of progress where there is no terminal."""
+
+COMMANDS = {
+    Hint.MAKE: "`dvc repro` makes what is missing.",
+    Hint.REMAKE: "`dvc repro` makes again what is damaged or out of date.",
+    Hint.FORCE: "`dvc repro --force` makes it again.",
+    Hint.FREE: "`dvc gc --workspace` removes results that no longer belong to this study from DVC's cache.",
+}
+"""What a person types to follow a hint."""
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -43,12 +52,13 @@ def run_app(app: typer.Typer) -> None:
         with told_to(Terminal()):
             app()
     except UserError as error:
-        errors.print(f"[bold red]Error:[/] {_escaped(str(error))}", soft_wrap=True)
+        errors.print(f"[bold red]Error:[/] {escape(paragraph(error))}", soft_wrap=True)
         sys.exit(1)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def paragraph(error: UserError) -> str:
+    """The error's text, and what to type."""
+    return f"{error} {COMMANDS[error.hint]}" if error.hint else str(error)
 
 
 class Terminal(Listener):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 
 
 @contextmanager
@@ -73,8 +73,9 @@ def disk_space_explained(path: Path, state: str) -> Iterator[None]:
             raise
         free = shutil.disk_usage(path.parent).free / 2**30
         raise UserError(
-            f"No space is left to write {path} ({free:.1f} GiB free on its disk). {state}. Free some space, "
-            "for instance with `dvc gc --workspace`, and run the command again: finished stages are not repeated."
+            f"No space is left to write {path} ({free:.1f} GiB free on its disk). {state}. Free some space "
+            "and run the command again: finished stages are not repeated.",
+            Hint.FREE,
         ) from error
 
 

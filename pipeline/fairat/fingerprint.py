@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import fairat
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 
 FOLDERS = {"fairat": Path("pipeline"), "stages": Path()}
 """Where the project's packages lie, below the root of the repository."""
@@ -55,9 +55,7 @@ def recorded(path: Path) -> str:
     try:
         return digest(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(
-            f"There is no {path}. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
-        ) from None
+        raise UserError(f"There is no {path}: the stage `fingerprint` writes it.", Hint.MAKE) from None
 
 
 def closure(starts: Iterable[str], root: Path = Path()) -> dict[str, str]:

@@ -59,7 +59,7 @@ def metrics(suite: str) -> Path:
 
 
 def headline(suite: str) -> Path:
-    """The few numbers of a suite that `dvc metrics show` prints."""
+    """The few numbers of a suite that DVC shows and compares."""
     return Path("reports/headline") / f"{suite}.json"
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from fairat.console import errors
-from fairat.errors import UserError, on_one_line
+from fairat.console import errors, paragraph
+from fairat.errors import Hint, UserError, on_one_line
 
 if TYPE_CHECKING:  # MLflow takes four seconds to import, pandas one
     import pandas as pd
@@ -116,8 +116,8 @@ def read(directory: Path) -> Training:
         history = pd.read_csv(directory / "history.csv", index_col="epoch")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
-            f"{directory} is not what a training of this version leaves ({type(error).__name__}: {error}). "
-            "Delete it and train the run again with `dvc repro`."
+            f"{directory} is not what a training of this version leaves ({type(error).__name__}: {error}). Delete it.",
+            Hint.REMAKE,
         ) from None
     started = round(1000 * (path.stat().st_mtime - training["seconds"]))
     return {**training, "history": history.reset_index().to_dict("records"), "started": started}
@@ -129,7 +129,7 @@ def warning_only() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        errors.print(f"[yellow]Warning:[/] {escape(str(error))}", soft_wrap=True)
+        errors.print(f"[yellow]Warning:[/] {escape(paragraph(error))}", soft_wrap=True)
 
 
 class Live:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairat import paths
+from fairat.console import paragraph
 from fairat.data.canonical import Manifest, Split, save_split
 from fairat.errors import UserError
 from fairat.evaluation import evaluate_model
@@ -127,6 +128,7 @@ def test_a_missing_fingerprint_says_how_to_write_it() -> None:
     ADOPTED.unlink()
     with pytest.raises(UserError) as caught:
         train.main(KEY)
-    assert str(caught.value) == (
-        "There is no fingerprints/train/tiny/shipped/s0. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+    assert paragraph(caught.value) == (
+        "There is no fingerprints/train/tiny/shipped/s0: the stage `fingerprint` writes it. "
+        "`dvc repro` makes what is missing."
     )

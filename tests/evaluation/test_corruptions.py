@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat.console import paragraph
 from fairat.data.canonical import CorruptedImages, CorruptedManifest, save_corruption
 from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
@@ -66,7 +67,7 @@ def test_corruptions_of_other_images_are_refused(tmp_path: Path) -> None:
     write_corrupted(tmp_path, tiny_set(15))
     with pytest.raises(UserError) as caught:
         evaluate_model("corruptions", tiny_model(), test, PROTOCOL, epsilon=EPSILON)
-    assert str(caught.value) == (
+    assert paragraph(caught.value) == (
         f"The labels of mirrored in {tmp_path} are not those of the 10 test images, five times: it was made from other "
-        "images. Delete the directory and make it again with `dvc repro`."
+        "images. Delete the directory. `dvc repro` makes again what is damaged or out of date."
     )

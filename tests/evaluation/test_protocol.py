@@ -115,5 +115,5 @@ def test_without_a_corrupted_test_set_the_error_says_how_to_make_one() -> None:
         evaluate_model("corruptions", tiny_model(), tiny_set(), CorruptionsEvaluation(), epsilon=EPSILON)
     assert str(caught.value) == (
         "No corrupted test set was given. Give the directory of one, or make it from the test images with "
-        "`python -m stages.corrupt SUITE`."
+        "the stage `corrupt`."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairat import paths
+from fairat.console import paragraph
 from fairat.data.canonical import Split, channel_statistics, save_split
 from fairat.errors import UserError
 from fairat.results.evidence import attack_rows, corruption_rows, read_evidence, stacked
@@ -149,8 +150,8 @@ def test_missing_weights_are_named() -> None:
     (RUN / "ema.safetensors").unlink()
     with pytest.raises(UserError) as caught:
         main("pgd", "tiny/at/s1")
-    assert str(caught.value) == (
-        "There are no weights at runs/tiny/at/s1/ema.safetensors. Train the run first: `dvc repro` its train stage."
+    assert paragraph(caught.value) == (
+        "There are no weights at runs/tiny/at/s1/ema.safetensors. Train the run first. `dvc repro` makes what is missing."
     )
     assert not Path("results").exists()
 
@@ -186,8 +187,8 @@ def test_a_missing_fingerprint_says_how_to_write_it() -> None:
     (paths.FINGERPRINTS / "pgd" / "tiny").unlink()
     with pytest.raises(UserError) as caught:
         main("pgd", "tiny/at/s1")
-    assert str(caught.value) == (
-        "There is no fingerprints/pgd/tiny. Write it with `python -m stages.fingerprint`, as `dvc repro` does."
+    assert paragraph(caught.value) == (
+        "There is no fingerprints/pgd/tiny: the stage `fingerprint` writes it. `dvc repro` makes what is missing."
     )
 
 

@@ -403,7 +403,7 @@ def test_nothing_to_draw_says_what_to_do():
     message = r"There is nothing to draw: demo has no cfps under pgd20 for any of the rows asked for \(AT, TRADES\)"
     with pytest.raises(UserError, match=message):
         class_cfps(tidy(scores()), [AT, TRADES], "demo", evaluation="pgd20")
-    with pytest.raises(UserError, match=r"asked for \(no rows\)\. Evaluate the runs first: `dvc repro`"):
+    with pytest.raises(UserError, match=r"asked for \(no rows\)\. Evaluate the runs first"):
         class_accuracy(tidy(scores()), [], "demo")
     with pytest.raises(UserError, match=r"the history has no radii of trades; it has those of: at\. Train it first"):
         class_epsilon(history(), {"trades": "TRADES"}, 8 / 255)

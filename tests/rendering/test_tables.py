@@ -257,7 +257,9 @@ def test_the_name_of_a_table_is_fit_for_a_label():
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_table_without_any_value_says_what_to_do(name):
-    message = rf"There is nothing to put into {name}: the metrics of Digits have no value for it .* `dvc repro` makes"
+    message = (
+        rf"There is nothing to put into {name}: the metrics of Digits have no value for it .* Evaluate the runs first"
+    )
     with pytest.raises(UserError, match=message):
         LAYOUTS[name](content([entry(0.5, suite="other")]))
 

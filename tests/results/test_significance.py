@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fairat import paths
+from fairat.console import paragraph
 from fairat.errors import UserError
 from fairat.methods.method import Method, bases
 from fairat.papers.significance import significance_table
@@ -207,9 +208,9 @@ def test_runs_on_other_images_are_not_compared(tmp_path):
     files = [attacked(tmp_path, "at", 8), attacked(tmp_path, "fair_tat", 9, data="other")]
     with pytest.raises(UserError) as error:
         compare("demo", bases(SUITE), files, FEW)
-    assert str(error.value) == (
+    assert paragraph(error.value) == (
         "fair_tat and at of demo cannot be compared under clean: their evidence is not of the same test images. "
-        "Type `dvc repro`, which evaluates again what is out of date."
+        "`dvc repro` makes again what is damaged or out of date."
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fairat.data.canonical import SEVERITIES, corruption_names, load_corruption
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.evaluation.protocol import EvaluationSet, Watcher, predict
 from fairat.results.evidence import corruption_rows, stacked
 from fairat.settings.evaluations import CorruptionsEvaluation
@@ -40,7 +40,8 @@ def evaluate(
         if not torch.equal(corrupted.labels, labels):
             raise UserError(
                 f"The labels of {name} in {test.corrupted} are not those of the {len(test)} test images, five times: it "
-                "was made from other images. Delete the directory and make it again with `dvc repro`."
+                "was made from other images. Delete the directory.",
+                Hint.REMAKE,
             )
         predictions = predict(
             model,
@@ -57,6 +58,6 @@ def _directory(test: EvaluationSet) -> Path:
     if test.corrupted is None:
         raise UserError(
             "No corrupted test set was given. Give the directory of one, or make it from the test images with "
-            "`python -m stages.corrupt SUITE`."
+            "the stage `corrupt`."
         )
     return test.corrupted

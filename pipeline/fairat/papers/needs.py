@@ -1,4 +1,4 @@
-"""Which run, weights and evaluation every printed cell needs, and what `dvc repro` calls each table and figure."""
+"""Which run, weights and evaluation every printed cell needs, and the name of each table and figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Need:
 
 @dataclass(frozen=True)
 class PaperTarget:
-    """One `dvc repro` target of a paper.
+    """A table or figure of a paper, which is one target of the graph.
 
     Attributes:
         name: of the target, and of the file below reports/.
@@ -122,7 +122,7 @@ def _targets() -> dict[str, PaperTarget]:
 
 
 PAPER_TARGETS: Mapping[str, PaperTarget] = _targets()
-"""What `dvc repro <name>` makes, in the order of the papers."""
+"""The tables and figures, in the order of the papers."""
 
 _CIFAR10_ONLY, _BAT_CIFAR10 = ("cifar10",), ("cifar10_resnet18",)
 TABLE_SUITES: Mapping[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.files import whole_file
 from fairat.rendering.series import Series, class_series, defined_series, errors
 from fairat.rendering.table import Row, evaluation_heading
@@ -423,8 +423,8 @@ def _curves(history: pd.DataFrame, method: str) -> pd.DataFrame:
     if of_method.empty:
         known = ", ".join(dict.fromkeys(history["method"])) or "none"
         raise UserError(
-            f"There is nothing to draw: the history has no radii of {method}; it has those of: {known}. Train it first: "
-            "`dvc repro` makes what is missing."
+            f"There is nothing to draw: the history has no radii of {method}; it has those of: {known}. Train it first.",
+            Hint.MAKE,
         )
     frame = of_method.pivot(index="epoch", columns="class_name", values="epsilon") * 255
     return frame[list(dict.fromkeys(of_method["class_name"]))]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.rendering.table import OURS, Address, Cell, Mark, Row, Slot, Table, evaluation_heading, percent
 from fairat.results.aggregation import over_seeds
 
@@ -107,7 +107,8 @@ def fill(
     if not columns or not lines:
         raise UserError(
             f"There is nothing to put into {table.name}: the metrics of {', '.join(content.suites.values())} have "
-            f"no value for it ({absent}). Evaluate the runs first: `dvc repro` makes what is missing."
+            f"no value for it ({absent}). Evaluate the runs first.",
+            Hint.MAKE,
         )
     table = replace(table, columns=columns, lines=lines)
     places = [[_address(line, column) for column in columns] for line in lines]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.rendering.table import Row
 from fairat.results.aggregation import over_seeds
 
@@ -45,7 +45,8 @@ def class_series(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluatio
         names = ", ".join(row.label for row in rows) or "no rows"
         raise UserError(
             f"There is nothing to draw: {suite} has no {metric} under {evaluation} for any of the rows asked for ({names}). "
-            "Evaluate the runs first: `dvc repro` makes what is missing."
+            "Evaluate the runs first.",
+            Hint.MAKE,
         )
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Int
 
-from fairat.errors import UserError, on_one_line
+from fairat.errors import Hint, UserError, on_one_line
 from fairat.files import whole_file
 from fairat.paths import EVALUATIONS
 from fairat.results import metrics
@@ -124,7 +124,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """What `dvc metrics show` and `dvc metrics diff` print of one suite; they have a column, or a line, per number.
+    """The few numbers of one suite that DVC shows and compares; its metrics have a column, or a line, per number.
 
     Of the last weights of each method: overall accuracy of clean images and overall and worst-class accuracy under PGD,
     means over seeds, rounded to four decimals. All the rest is in the table itself.
@@ -157,17 +157,14 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except FileNotFoundError:
-        raise UserError(
-            f"There is no table {path}. Make it first: `dvc repro` aggregates what was evaluated."
-        ) from None
+        raise UserError(f"There is no table {path}: nothing was aggregated yet.", Hint.MAKE) from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(
-            f"{path} cannot be read as Parquet ({on_one_line(error)}). Delete it and type `dvc repro`."
-        ) from None
+        raise UserError(f"{path} cannot be read as Parquet ({on_one_line(error)}). Delete it.", Hint.REMAKE) from None
     if list(frame.columns) != list(COLUMNS):
         raise UserError(
             f"{path} is not a tidy table: it has the columns {', '.join(map(str, frame.columns))}, not "
-            f"{', '.join(COLUMNS)}. Delete it and type `dvc repro`."
+            f"{', '.join(COLUMNS)}. Delete it.",
+            Hint.REMAKE,
         )
     return frame
 
@@ -180,8 +177,9 @@ def tallies(files: Sequence[Path]) -> list[Tally]:
     """
     if not files:
         raise UserError(
-            "There is no evidence to aggregate: no file results/<suite>/s<seed>/<evaluation>/<method>.parquet was given. "
-            "Evaluate a run first: `dvc repro` makes what is missing."
+            "There is no evidence to aggregate: no file results/<evaluation>/<suite>/<method>/s<seed>.parquet was given. "
+            "Evaluate a run first.",
+            Hint.MAKE,
         )
     origins: dict[Path, Origin] = {}
     counted: list[Tally] = []
@@ -197,7 +195,6 @@ def tallies(files: Sequence[Path]) -> list[Tally]:
 
 def _refuse_contradiction(path: Path, origin: Origin, earlier: Mapping[Path, Origin]) -> None:
     """UserError where a file cannot belong to the same run as an earlier one that names the same run."""
-    repeat = "Type `dvc repro`, which evaluates again what is out of date"
     for other, theirs in earlier.items():
         if (theirs.suite, theirs.method, theirs.seed) != (origin.suite, origin.method, origin.seed):
             continue
@@ -205,14 +202,15 @@ def _refuse_contradiction(path: Path, origin: Origin, earlier: Mapping[Path, Ori
         changed = sorted(name for name in shared if origin.weights_sha256[name] != theirs.weights_sha256[name])
         if origin.evaluation == theirs.evaluation:
             problem = f"both are its evidence of {origin.evaluation}. Delete the one that does not belong there"
+            hint = None
         elif origin.class_names != theirs.class_names:
-            problem = f"their class names differ. {repeat}"
+            problem, hint = "their class names differ", Hint.REMAKE
         elif changed:
-            problem = f"they evaluate different {changed[0]} weights. {repeat}"
+            problem, hint = f"they evaluate different {changed[0]} weights", Hint.REMAKE
         else:
             continue
-        run = f"{origin.suite}-{origin.method}-s{origin.seed}"
-        raise UserError(f"{other} and {path} cannot both belong to the run {run}: {problem}.")
+        run = f"{origin.suite}/{origin.method}/s{origin.seed}"
+        raise UserError(f"{other} and {path} cannot both belong to the run {run}: {problem}.", hint)
 
 
 def _clean_once(run: Sequence[Tally]) -> Iterator[Tally]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 from pydantic import ValidationError, field_validator
 
-from fairat.errors import UserError, on_one_line
+from fairat.errors import Hint, UserError, on_one_line
 from fairat.files import whole_file
 from fairat.settings.base import Settings
 
@@ -197,9 +197,7 @@ def _from_parquet(read: Callable[[Path], _Read], path: Path) -> _Read:
     try:
         return read(path)
     except FileNotFoundError:
-        raise UserError(
-            f"There is no evidence {path}. Evaluate the run first: `dvc repro` makes what is missing."
-        ) from None
+        raise UserError(f"There is no evidence {path}. Evaluate the run first.", Hint.MAKE) from None
     except (pa.ArrowInvalid, OSError) as error:
         _refuse(path, f"it cannot be read as Parquet ({on_one_line(error)})")
 
@@ -229,10 +227,7 @@ def _integers(values: ArrayLike, kind: pa.DataType, count: int) -> pa.Array:
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
-    raise UserError(
-        f"{path} cannot be used as evidence: {problem}. Delete it and type `dvc repro`, which restores the file or "
-        "evaluates the run again."
-    )
+    raise UserError(f"{path} cannot be used as evidence: {problem}. Delete it.", Hint.REMAKE)
 
 
 def _origin(path: Path, schema: pa.Schema) -> Origin:

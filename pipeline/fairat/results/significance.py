@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.results import metrics
 from fairat.results.bootstrap import Bootstrap
 from fairat.results.evidence import Origin, read_evidence
@@ -189,7 +189,8 @@ def _comparisons(
     if len({(run.data, run.predictions) for run in runs}) > 1:
         raise UserError(
             f"{method} and {base} of {suite} cannot be compared under {block.evaluation}: their evidence is not of the "
-            "same test images. Type `dvc repro`, which evaluates again what is out of date."
+            "same test images.",
+            Hint.REMAKE,
         )
     # Clean predictions may come from attacks on different numbers of images, as long as not everything is evaluated.
     common = reduce(np.intersect1d, (run.index for run in runs))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.files import whole_file
 from fairat.methods.history import ClassHistory
 from fairat.training.loop import TrainingState
@@ -40,7 +40,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("origin", "{}"))
     except FileNotFoundError:
-        raise UserError(f"There are no weights at {path}. Train the run first: `dvc repro` its train stage.") from None
+        raise UserError(f"There are no weights at {path}. Train the run first.", Hint.MAKE) from None
     except SafetensorError as error:
         raise UserError(f"{path} is not a safetensors file ({error}). Delete it and train the run again.") from None
     except RuntimeError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fairat.errors import UserError
+from fairat.errors import Hint, UserError
 from fairat.files import whole_file
 from fairat.models import build_model
 from fairat.settings.architectures import Architecture
@@ -83,14 +83,13 @@ class RunRecord(Settings):
         try:
             return cls.model_validate_json(path.read_text())
         except FileNotFoundError:
-            raise UserError(
-                f"There is no finished training in {directory} ({RECORD} is missing). Train it with `dvc repro`."
-            ) from None
+            raise UserError(f"There is no finished training in {directory} ({RECORD} is missing).", Hint.MAKE) from None
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
                 f"{path} was not written by this version: {'.'.join(map(str, first['loc']))}: {first['msg']}. "
-                "Train the run again with `dvc repro --force`."
+                "Train the run again.",
+                Hint.FORCE,
             ) from None
 
     def network(self, *, pretrained: bool = False) -> nn.Module:
