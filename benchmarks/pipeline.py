@@ -113,7 +113,7 @@ def preparation(copy: Path, report: Report) -> None:
     params["suites"]["cifar10"]["data"]["source"] = {"kind": "cifar10", "archive": str(archive), "md5": md5}
     yaml.dump(params, copy / "params.yaml")
     took, said = command(stage("prepare", "cifar10"), copy)
-    report.say(f"`python -m stages.prepare cifar10` once its archive is there (target: 20 s): {took.wall:.1f} s.")
+    report.say(f"`python -m stages prepare cifar10` once its archive is there (target: 20 s): {took.wall:.1f} s.")
     report.say(f"It says: {said.strip().splitlines()[-1]}\n")
 
 

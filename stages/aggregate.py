@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from fairat import paths, tracking
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.files import whole_file
 from fairat.results.aggregation import aggregate, headline, write_table
 from fairat.results.evidence import read_origin
@@ -26,7 +26,3 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     console.print(f"{suite}: {len(table):,} numbers from {table['method'].nunique()} methods in {paths.metrics(suite)}")
     with tracking.warning_only():
         tracking.log_suite(suite, table)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.data.canonical import load_split
 from fairat.data.corrupted import prepare_corrupted
 from fairat.study import load_study
@@ -18,7 +18,3 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     manifest = prepare_corrupted(suite, source, test, output, paths.ARCHIVES)
     made, seconds = len(manifest.corruptions), time.perf_counter() - began
     console.print(f"{suite}: {made} corruptions of {len(test):,} images in {output}; {seconds:.1f} s")
-
-
-if __name__ == "__main__":
-    run_stage(main)

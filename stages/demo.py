@@ -1,7 +1,6 @@
 """The demo's last word: its main table for the terminal, and where everything else lies."""
 
 from fairat import paths
-from fairat.console import run_stage
 from fairat.files import whole_file
 from fairat.rendering.tables import LAYOUTS
 from fairat.rendering.terminal import console_table
@@ -32,7 +31,3 @@ def main() -> None:
             ("The same numbers in the shell", f"dvc metrics show {paths.headline(SUITE)}"),
         ):
             console.print(f"{what + ':':<34}{where}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    run_stage(main)

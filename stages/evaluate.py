@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 import typer
 from fairat import paths, provenance
-from fairat.console import console, progress, run_stage
+from fairat.console import console, progress
 from fairat.data.canonical import CorruptedManifest, load_split
 from fairat.device import choose_device, memory_in_words, name_of
 from fairat.errors import UserError
@@ -162,7 +162,3 @@ def summary(rows: pa.Table, class_names: tuple[str, ...]) -> str:
         f"{(clean == labels).mean():.1%} clean, {(adversarial == labels).mean():.1%} robust ({attack}, {len(labels)} "
         f"images), worst class {worst} {robust[worst]:.1%}"
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

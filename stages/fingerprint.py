@@ -1,7 +1,6 @@
 """Writes what every stage depends on besides its files: one small file per stage and suite (or run)."""
 
 from fairat import paths
-from fairat.console import run_stage
 from fairat.dependencies import contents
 from fairat.files import whole_directory
 
@@ -13,7 +12,3 @@ def main() -> None:
             path = beside / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-
-
-if __name__ == "__main__":
-    run_stage(main)

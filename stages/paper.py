@@ -8,7 +8,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.errors import UserError
 from fairat.files import whole_directory
 from fairat.papers.demo_report import demo_methods, demo_tables
@@ -32,7 +32,7 @@ def main(
     if target not in (*PAPER_TARGETS, DEMO_REPORT):
         raise UserError(
             f"There is no {target!r}; there are: {', '.join(PAPER_TARGETS)}, {DEMO_REPORT}. "
-            "Example: python -m stages.paper table1"
+            "Example: python -m stages paper table1"
         )
     if target == DEMO_REPORT:
         write_demo_report()
@@ -142,7 +142,3 @@ def write_demo_report() -> None:
     for name, text in missing.items():
         if text:
             console.print(f"{name}: {text}", markup=False)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.data.canonical import Manifest
 from fairat.data.prepare import prepare
 from fairat.study import load_study
@@ -23,7 +23,3 @@ def described(manifest: Manifest) -> str:
     totals = ", ".join(f"{sum(counts.values()):,} {split}" for split, counts in manifest.counts.items())
     shape = "x".join(map(str, manifest.image_shape))
     return f"{totals} images of {shape}, {len(manifest.class_names)} classes"
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.errors import UserError
 from fairat.files import whole_directory, whole_file
 from fairat.papers.needs import PAPER_TARGETS, need
@@ -56,7 +56,3 @@ def _replacements(study: Study, pairs: list[str]) -> dict[str, str]:
         study.suite(other)
         replaced[suite] = other
     return replaced
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.files import whole_directory
 from fairat.methods.method import bases
 from fairat.papers.significance import significance_table
@@ -32,7 +32,3 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
             write_markdown(directory / f"{name}.md", table)
             write_latex(directory / f"{name}.tex", table)
     console.print(f"{suite}: {len(comparisons)} differences from bases in {paths.significance(suite)}")
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -8,7 +8,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 from fairat import paths
-from fairat.console import console, run_stage
+from fairat.console import console
 from fairat.files import whole_directory
 from fairat.methods.parts import ConstantMargin
 from fairat.papers.figures import radii
@@ -101,7 +101,3 @@ def class_wise(runs: list[Run]) -> list[Training]:
     first_seeds = list({run.method_name: run for run in reversed(trainings)}.values())[::-1]
     attacking = [run for run in first_seeds if run.method.objective.has_robust_term]
     return [run for run in attacking if not isinstance(run.method.margin, ConstantMargin)] or attacking
-
-
-if __name__ == "__main__":
-    run_stage(main)

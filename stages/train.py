@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 from fairat import paths, provenance, seeds, tracking
-from fairat.console import console, progress, run_stage
+from fairat.console import console, progress
 from fairat.data.canonical import Manifest, load_split
 from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
 from fairat.errors import UserError
@@ -223,7 +223,3 @@ def save(record: RunRecord, state: TrainingState, directory: Path) -> None:
         f"{record.suite}/{record.method}/s{record.seed}: {state.seconds:.0f} s, {memory_in_words(device)}; "
         f"{described(state.reports[-1])}"
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -1,30 +1,26 @@
 """What stages print: errors in one paragraph, progress in bars or lines."""
 
-import sys
-
 import pytest
 from fairat import console
 from fairat.errors import Hint, UserError
 
 
-def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(monkeypatch, capsys) -> None:
+def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(capsys) -> None:
     def main() -> None:
         raise UserError("data/[demo] is missing. Make it.")
 
-    monkeypatch.setattr(sys, "argv", ["stage"])
     with pytest.raises(SystemExit) as stopped:
-        console.run_stage(main)
+        console.run_app(main)
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "Error: data/[demo] is missing. Make it.\n"
 
 
-def test_a_hint_is_said_as_a_command_and_every_hint_has_one(monkeypatch, capsys) -> None:
+def test_a_hint_is_said_as_a_command_and_every_hint_has_one(capsys) -> None:
     def main() -> None:
         raise UserError("There is no evidence.", Hint.MAKE)
 
-    monkeypatch.setattr(sys, "argv", ["stage"])
     with pytest.raises(SystemExit):
-        console.run_stage(main)
+        console.run_app(main)
     assert capsys.readouterr().err == "Error: There is no evidence. `dvc repro` makes what is missing.\n"
     assert set(console.COMMANDS) == set(Hint)
 

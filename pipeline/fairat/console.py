@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -39,14 +38,7 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def run_stage(main: Callable[..., None]) -> None:
-    """Runs a stage's `main` as a command line."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run_app(app)
-
-
-def run_app(app: typer.Typer) -> None:
+def run_app(app: Callable[[], object]) -> None:
     """Runs a command line; a UserError becomes one paragraph and exit status 1."""
     try:
         with told_to(Terminal()):

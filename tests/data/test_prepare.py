@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairat.console import run_stage
+from fairat.console import run_app
 from fairat.data import canonical
 from fairat.data.canonical import Manifest, Split, load_split
 from fairat.data.prepare import prepare
@@ -16,6 +16,7 @@ from fairat.errors import UserError
 from fairat.settings.data import Cifar10, Cifar100, Data, Digits, ImageFolder
 from safetensors import SafetensorError
 
+from stages.__main__ import main as run
 from stages.prepare import main
 from tests.data.archive_server import ArchiveServer, serving
 from tests.data.official import cifar10_files, cifar100_files, pack_pickles
@@ -141,9 +142,9 @@ def test_the_stage_prepares_the_demo_and_says_what_it_has(
 def test_the_stage_answers_a_wrong_suite_in_one_paragraph(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["prepare", "cifar11"])
+    monkeypatch.setattr(sys, "argv", ["stages", "prepare", "cifar11"])
     with pytest.raises(SystemExit) as stopped:
-        run_stage(main)
+        run_app(run)
     assert stopped.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("Error: There is no suite 'cifar11' (did you mean 'cifar10'?); there are: demo,")

@@ -45,6 +45,17 @@ def pdf() -> None:
     pdf.main()
 
 
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example: fairat warm dvc repro demo",
+)
+def warm(command: Annotated[list[str], typer.Argument(help="such as `dvc repro demo`", show_default=False)]) -> None:
+    """Runs a command whose stages start at once, forked from a process that has imported the libraries."""
+    from fairat.tools import warm
+
+    raise typer.Exit(warm.run(command))
+
+
 def main() -> None:
     """What the shell calls."""
     run_app(app)
