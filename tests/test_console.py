@@ -4,6 +4,8 @@ import pytest
 from fairat import console
 from fairat.errors import Hint, UserError
 
+from stages.__main__ import main
+
 
 def test_a_user_error_is_one_paragraph_without_traceback_and_status_1(capsys) -> None:
     def main() -> None:
@@ -37,3 +39,13 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_with_rate_and_time_l
         "cifar10-at-s0: 400 of 1,000 images, 5/s, 0:02:00 left, peak memory 1.2 GiB, epoch 3",
         "cifar10-at-s0: 800 of 1,000 images, 5/s, 0:00:40 left, peak memory 1.2 GiB, epoch 3",
     ]
+
+
+def test_an_unknown_stage_names_the_nearest_and_all(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["stages", "trian", "demo/at/s0"])
+    with pytest.raises(SystemExit):
+        console.run_app(main)
+    assert capsys.readouterr().err == (
+        "Error: There is no stage 'trian'. Did you mean train? The stages are: aggregate, corrupt, demo, evaluate, "
+        "fingerprint, paper, prepare, report, significance, tables, train.\n"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import fairat.methods
 import pytest
+import typer
 from fairat.dependencies import classes
 from fairat.fingerprint import fingerprint
 from fairat.methods import KINDS, part_class
@@ -22,6 +23,7 @@ from fairat.settings.data import Data
 from fairat.settings.recipe import Recipe, Sgd, Steps
 from fairat.settings.suite import Suite
 from fairat.study import Study, Training, load_study
+from fairat.tools.command import app
 from matplotlib.mathtext import MathTextParser
 from pydantic import BaseModel, TypeAdapter
 from ruamel.yaml import YAML
@@ -397,3 +399,19 @@ def test_editing_the_class_of_the_guide_makes_its_run_stale_and_no_other(added: 
     assert "fairat.methods.pairwise" in before["code"]
     assert before != after
     assert others_before == others_after
+
+
+TEXTS = [Path("README.md"), *sorted(DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", [*TEXTS, Path("dvc.yaml")], ids=str)
+def test_a_command_that_a_text_names_exists_with_its_options(path: Path) -> None:
+    text = path.read_text()
+    stages = {stage.stem for stage in Path("stages").glob("[!_]*.py")}
+    assert set(re.findall(r"python -m stages[ .](\w+)", text)) <= stages
+    assert "-m stages." not in text
+    subcommands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, rest in re.findall(r"(?:`|^ {4,})fairat ([a-z]+)\b([^`\n]*)", text, re.MULTILINE):
+        assert set(re.findall(r"--[a-z-]+", rest)) <= {option for p in subcommands[name].params for option in p.opts}
+    targets = re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)

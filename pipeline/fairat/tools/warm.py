@@ -29,16 +29,20 @@ FORK = multiprocessing.get_context("fork")
 OUTPUTS = (1, 2)
 
 LIBRARIES = (
-    "torch._dynamo",
-    "mlflow",
+    "torch",
+    "sklearn.datasets",
+    "scipy.ndimage",
+    "safetensors.torch",
     "pandas",
     "pyarrow.parquet",
-    "safetensors.torch",
-    "scipy.ndimage",
-    "sklearn.datasets",
     "typer",
+    "mlflow",
+    "torch._dynamo",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_agg",
 )
-"""What stages import, with what these import. torch imports its compiler at the first step of an optimizer."""
+"""What stages import, with what these import, in the order of the graph. torch imports its compiler when training begins."""
 
 
 def run(command: Sequence[str]) -> int:
@@ -84,17 +88,22 @@ def handed_over() -> int | None:
 
 
 def serve(listener: socket.socket) -> None:
-    """Forks for every command that is handed over, until the process that started this one is gone."""
-    for name in LIBRARIES:
-        import_module(name)
-    gc.freeze()  # a fork shares these pages as long as it does not look through them for garbage
-    parent = os.getppid()
-    listener.settimeout(1)
+    """Forks for every command that is handed over, until the process that started this one is gone.
+
+    A command that comes before all libraries are there is not kept waiting: it imports the rest itself.
+    """
+    parent, missing = os.getppid(), list(LIBRARIES)
     while os.getppid() == parent:
-        with suppress(TimeoutError):
+        listener.settimeout(0 if missing else 1)
+        try:
             connection, _ = listener.accept()
-            with connection:
-                FORK.Process(target=_attend, args=(connection,)).start()
+        except (BlockingIOError, TimeoutError):
+            if missing:
+                import_module(missing.pop(0))
+            continue
+        gc.freeze()  # a fork shares these pages as long as it does not look through them for garbage
+        with connection:
+            FORK.Process(target=_attend, args=(connection,)).start()
 
 
 def _attend(connection: socket.socket) -> None:
