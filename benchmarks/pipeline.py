@@ -69,7 +69,7 @@ def copied(directory: Path) -> Path:
 
 def stage(*arguments: str) -> list[str]:
     """The command line of a stage."""
-    return [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
+    return [sys.executable, "-m", "stages", *arguments]
 
 
 def make_up_outputs(copy: Path) -> int:
