@@ -13,6 +13,7 @@ REPRODUCTION = Path("reports/reproduction.md")
 REPRODUCED_CELLS = Path("reports/reproduction")
 REPORT = Path("reports/report.pdf")
 PUBLISHED = Path("reports/published/paper_results.csv")
+PUBLISHED_PARAMS = Path("reports/published/params.yaml")
 
 EVALUATIONS = ("pgd", "autoattack", "square", "corruptions", "steps")
 """Every evaluation stage; `steps` is for the runs under `stepped:` only."""

@@ -24,6 +24,11 @@ class NetworkSettings(Settings):
         """Whether training starts from weights of someone else."""
         return False
 
+    @property
+    def title(self) -> str:
+        """As captions name it."""
+        return self.described()
+
     def described(self) -> str:
         """As in params.yaml: `{kind: resnet18, width: 64}`."""
         fields = self.unplaced().model_dump(mode="json", exclude_none=True)
@@ -46,6 +51,11 @@ class PreActResNet18(NetworkSettings):
     width: PositiveInt = 64
     final_norm: bool = True
 
+    @property
+    def title(self) -> str:
+        """With its width, and what is left out."""
+        return f"PreActResNet-18 (width {self.width}{'' if self.final_norm else ', no final norm'})"
+
 
 class ResNet18(NetworkSettings):
     """ResNet-18 for small images, the network of BAT, WAT and DAFA.
@@ -56,6 +66,11 @@ class ResNet18(NetworkSettings):
 
     kind: Literal["resnet18"] = "resnet18"
     width: PositiveInt = 64
+
+    @property
+    def title(self) -> str:
+        """With its width."""
+        return f"ResNet-18 (width {self.width})"
 
 
 class Wrn28x10(NetworkSettings):
@@ -69,6 +84,11 @@ class Wrn28x10(NetworkSettings):
     kind: Literal["wrn28_10"] = "wrn28_10"
     depth: PositiveInt = 28
     widen: PositiveInt = 10
+
+    @property
+    def title(self) -> str:
+        """With depth and width."""
+        return f"WRN-{self.depth}-{self.widen}"
 
     @field_validator("depth")
     @classmethod
@@ -94,6 +114,11 @@ class XcitS12(NetworkSettings):
     drop_path: Annotated[Real, Field(ge=0, lt=1)] = 0.05
 
     @property
+    def title(self) -> str:
+        """The network."""
+        return "XCiT-S12"
+
+    @property
     def has_start(self) -> bool:
         """True if there is a checkpoint."""
         return self.checkpoint is not None
@@ -116,6 +141,11 @@ class ZooModel(NetworkSettings):
     path: Path | None = None
 
     @property
+    def title(self) -> str:
+        """Its name at RobustBench."""
+        return self.name
+
+    @property
     def has_start(self) -> bool:
         """Always."""
         return True
@@ -135,6 +165,11 @@ class ShippedResNet18(NetworkSettings):
     normalizes_itself: ClassVar[bool] = True
     width: ClassVar[int] = 64
     kind: Literal["shipped_resnet18"] = "shipped_resnet18"
+
+    @property
+    def title(self) -> str:
+        """Network and source."""
+        return "ResNet-18 of pyautoattack"
 
     @property
     def has_start(self) -> bool:

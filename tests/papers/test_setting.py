@@ -1,0 +1,96 @@
+"""What captions say of an experiment: its numbers, and in what it is not the papers' own."""
+
+import pytest
+from fairat.papers.needs import PAPER_TARGETS, TABLE_SUITES, need
+from fairat.papers.setting import UNTRAINED, differences, papers_study, sentence
+from fairat.settings.base import merged
+from fairat.study import Study, load_study
+
+STUDY = load_study()
+EVERYTHING = ("pgd", "autoattack", "square", "corruptions")
+
+
+def changed(suite: str, **changes: object) -> Study:
+    """The study with some settings of a suite replaced."""
+    return STUDY.model_copy(update={"suites": {**STUDY.suites, suite: merged(STUDY.suites[suite], changes)}})
+
+
+def methods_of(target: str) -> list[str]:
+    return list(dict.fromkeys(need(cell).method for cell in PAPER_TARGETS[target].cells))
+
+
+@pytest.mark.parametrize("target", TABLE_SUITES)
+def test_the_settings_as_they_ship_are_the_papers(target: str) -> None:
+    """XCiT has no checkpoint until somebody names one, and says so."""
+    for suite in TABLE_SUITES[target]:
+        found = differences(STUDY, suite, methods_of(target), EVERYTHING)
+        assert found == ([UNTRAINED] if target == "table11" else [])
+
+
+def test_every_method_that_ships_is_among_the_papers_settings() -> None:
+    assert papers_study().methods == STUDY.methods
+    assert papers_study().suites == {name: suite for name, suite in STUDY.suites.items() if "demo" not in name}
+
+
+def test_a_toy_lists_what_it_changes() -> None:
+    toy = changed("cifar10", architecture={"width": 8}, threat={"epsilon": "4/255"}, epoch_scale=0.01)
+    assert differences(toy, "cifar10", ["at"], ["pgd"]) == [
+        "network width 8 instead of 64",
+        "radius 4/255 instead of 8/255",
+        "share of the epochs 0.01 instead of 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architecture": {"kind": "resnet18"}}, "network resnet18 instead of preact_resnet18"),
+        ({"threat": {"num_steps": 3}}, "steps of training attacks 3 instead of 10"),
+        ({"recipe": {"epochs": 20}}, "recipe epochs 20 instead of 200"),
+        ({"recipe": {"precision": "bfloat16"}}, "recipe precision bfloat16 instead of tf32"),
+        ({"data": {"images_per_class": {"test": 25}}}, "test images of a class 25 instead of all"),
+        ({"data": {"without_classes": [3]}}, "data without classes 3 instead of none"),
+        ({"evaluation": {"pgd": {"step_size": "1/255"}}}, "step size of PGD 1/255 instead of 2/255"),
+        ({"evaluation": {"autoattack": {"queries": 50}}}, "Square queries of AutoAttack 50 instead of 5000"),
+        ({"evaluation": {"square": {"images": 1000}}}, "test images of Square 1000 instead of all"),
+        ({"normalize": False}, "normalize False instead of True"),
+        ({"averaging": {"threshold": 0.1}}, "averaging threshold 0.1 instead of 0.2"),
+    ],
+)
+def test_every_kind_of_setting_is_compared(changes: dict[str, object], said: str) -> None:
+    assert said in differences(changed("cifar10", **changes), "cifar10", ["at"], EVERYTHING)
+
+
+def test_names_memory_and_places_make_no_other_experiment() -> None:
+    changes = {"title": "Mine", "threads": 1, "evaluation": {"pgd": {"batch_size": 7}}}
+    changes["data"] = {"source": {"archive": "elsewhere.tar.gz"}}
+    assert differences(changed("cifar10", **changes), "cifar10", ["at"], EVERYTHING) == []
+
+
+def test_a_changed_method_is_told_by_its_label_and_only_where_it_is_shown() -> None:
+    at = STUDY.methods["at"].model_copy(update={"recipe": {"epochs": 20}})
+    study = STUDY.model_copy(update={"methods": {**STUDY.methods, "at": at}})
+    assert differences(study, "cifar10", ["at"], ["pgd"]) == ["AT: recipe epochs 20 instead of none"]
+    assert differences(study, "cifar10", ["trades"], ["pgd"]) == []
+
+
+def test_the_protocol_of_an_evaluation_that_is_not_shown_does_not_matter() -> None:
+    study = changed("cifar10", evaluation={"square": {"queries": 100}}, data={"corruptions": {"kind": "made"}})
+    assert differences(study, "cifar10", ["at"], ["pgd"]) == []
+    assert "corrupted images made instead of cifar10c" in differences(study, "cifar10", ["at"], ["corruptions"])
+
+
+def test_a_caption_names_network_radius_attacks_and_epochs() -> None:
+    runs = [STUDY.named(f"cifar10/{method}/s0") for method in ("at", "frl")]
+    assert sentence(runs, ["clean", "pgd10"]) == (
+        "PreActResNet-18 (width 64), ε = 8/255, trained for 40 to 200 epochs with attacks of 10 steps of 2/255, "
+        "PGD-10 with steps of 2/255."
+    )
+
+
+def test_suites_that_differ_are_named_one_by_one() -> None:
+    runs = [STUDY.named(f"{suite}/at/s0") for suite in ("cifar10", "cifar100", "demo")]
+    assert sentence(runs[:2], ["clean"]).startswith("PreActResNet-18 (width 64), ε = 8/255")
+    assert sentence(runs, ["clean"]).endswith(
+        "Digits: PreActResNet-18 (width 8), ε = 28/255, trained for 10 epochs with attacks of 5 steps of 11/255."
+    )
