@@ -57,11 +57,9 @@ class Terminal(Listener):
     """Shows the user what library code tells."""
 
     def say(self, text: str) -> None:
-        """Prints it."""
         console.print(text, soft_wrap=True, markup=False)
 
     def progress(self, description: str, total: float, unit: str) -> AbstractContextManager[Advance]:
-        """Draws a bar."""
         return progress(description, total, unit=unit)
 
 
@@ -69,7 +67,6 @@ class Rate(ProgressColumn):
     """Units a second."""
 
     def render(self, task: Task) -> Text:
-        """Empty until it is known."""
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 

@@ -80,7 +80,6 @@ class BalanceAdversarialTraining(Objective):
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """(1, beta)."""
         return (1.0, self.beta)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:

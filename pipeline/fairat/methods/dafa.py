@@ -40,11 +40,9 @@ class ClassDistance(Controller):
         return frozenset({"train.soft"})
 
     def scaled(self, scale: float) -> Self:
-        """`begin_epoch` multiplied."""
         return self.model_copy(update={"begin_epoch": max(1, round(self.begin_epoch * scale))})
 
     def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `begin_epoch`."""
         return begins_too_late("distance", self.begin_epoch, epochs)
 
     def class_weights(self, history: ClassHistory) -> Float[Tensor, " class"]:
@@ -86,7 +84,6 @@ class DistanceMargin(ClassDistance, Margin):
     kind: Literal["distance"] = "distance"
 
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
-        """W."""
         return self.class_weights(history)
 
     def steps(self, epsilon: Vector, threat: Threat) -> Vector:

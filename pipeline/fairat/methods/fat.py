@@ -110,7 +110,6 @@ class FriendlyAdversarialTraining(Objective):
     stop_on: Literal["misclassified", "target_hit"] = "misclassified"
 
     def scaled(self, scale: float) -> "FriendlyAdversarialTraining":
-        """The epochs of `tau_schedule` multiplied."""
         schedule = tuple(TauFrom(at=entry.at * scale, tau=entry.tau) for entry in self.tau_schedule)
         return self.model_copy(update={"tau_schedule": schedule})
 

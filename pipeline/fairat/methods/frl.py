@@ -59,11 +59,9 @@ class FrlController(Controller):
 
     @property
     def needs_start_record(self) -> bool:
-        """FRL acts before the first epoch."""
         return True
 
     def scaled(self, scale: float) -> Self:
-        """`halve_at` multiplied."""
         return self.model_copy(update={"halve_at": round(self.halve_at * scale)})
 
     def multipliers(self, history: ClassHistory) -> Multipliers:
@@ -104,7 +102,6 @@ class FrlReweight(FrlController, ClassWeights):
     kind: Literal["frl_reweight"] = "frl_reweight"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
-        """w0 and w1 of the coming epoch."""
         state = self.multipliers(history)
         return ClassCoefficients(
             clean=_weights(state.clean),
@@ -128,7 +125,6 @@ class FrlRemargin(FrlController, Margin):
     kind: Literal["frl_remargin"] = "frl_remargin"
 
     def factors(self, history: ClassHistory) -> PerClass:
-        """m_k of the coming epoch."""
         return torch.exp(2 * self.multipliers(history).radius).clamp(0.98, 3.0)
 
     def steps(self, epsilon: Vector, threat: Threat) -> Vector:

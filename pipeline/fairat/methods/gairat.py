@@ -52,11 +52,9 @@ class Gairat(Objective):
     clean_pass: ClassVar[CleanPass] = "none"
 
     def scaled(self, scale: float) -> "Gairat":
-        """`start_epoch` multiplied."""
         return self.model_copy(update={"start_epoch": round(self.start_epoch * scale)})
 
     def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `start_epoch`."""
         return begins_too_late(self.kind, self.start_epoch, epochs)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:

@@ -42,7 +42,6 @@ class ClassHistory:
         return max(self.records[-1].epoch + 1, 0) if self.records else 0
 
     def extended(self, record: EpochRecord) -> "ClassHistory":
-        """The history with one more record."""
         return ClassHistory(self.num_classes, (*self.records, record))
 
     def all(self, name: str) -> list[Tensor]:

@@ -25,15 +25,12 @@ class CleanObjective(Objective):
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """Only the clean term."""
         return (1.0, 0.0)
 
     def attack(self, model: nn.Module, batch: Batch) -> Trace:
-        """No attack: x' = x."""
         return Trace(batch.images)
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
-        """CE(x, y)."""
         logits = model(batch.images)
         return Terms(clean=cross_entropy(logits, batch.labels), robust=None, logits=logits)
 
@@ -60,6 +57,5 @@ class AdversarialTraining(Objective):
         return Trace(entropy_ascent(model, batch, self.attack_bn or "train"))
 
     def terms(self, model: nn.Module, batch: Batch, trace: Trace) -> Terms:
-        """CE(x', y)."""
         logits = model(trace.adversarial)
         return Terms(clean=None, robust=cross_entropy(logits, batch.labels), logits=logits)

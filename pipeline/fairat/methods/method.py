@@ -99,7 +99,6 @@ class Method(Presentation):
 
     @property
     def parts(self) -> tuple[Objective, Targets, Margin, ClassWeights]:
-        """The four parts that act in training."""
         return (self.objective, self.targets, self.margin, self.class_weights)
 
     @property

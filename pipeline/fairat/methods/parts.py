@@ -91,15 +91,12 @@ class FollowsRobustAccuracy(Part):
 
     @property
     def needs(self) -> frozenset[str]:
-        """train.robust."""
         return frozenset({"train.robust"})
 
     def scaled(self, scale: float) -> Self:
-        """`begin_epoch` multiplied."""
         return self.model_copy(update={"begin_epoch": round(self.begin_epoch * scale)})
 
     def cautions(self, epochs: int) -> list[str]:
-        """Whether the training is too short for `begin_epoch`."""
         return begins_too_late(self.kind, self.begin_epoch, epochs)
 
 
@@ -280,7 +277,6 @@ class ConstantMargin(Margin):
     kind: Literal["constant"] = "constant"
 
     def factors(self, history: ClassHistory) -> Float[Tensor, " class"]:
-        """1 for every class."""
         return torch.ones(history.num_classes, dtype=torch.float64)
 
 
@@ -330,7 +326,6 @@ class EqualWeights(ClassWeights):
     kind: Literal["none"] = "none"
 
     def coefficients(self, history: ClassHistory, objective: Objective) -> ClassCoefficients:
-        """The objective's own coefficients for every class."""
         clean, robust = objective.coefficients
         ones = torch.ones(history.num_classes, dtype=torch.float64)
         return ClassCoefficients(clean * ones, robust * ones)

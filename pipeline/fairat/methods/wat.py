@@ -40,7 +40,6 @@ class NoRegretWeights(ClassWeights):
         return frozenset(_FIELDS)
 
     def weights(self, history: ClassHistory, beta: float) -> Float[Tensor, " class_and_average"]:
-        """The K + 1 weights of the coming epoch."""
         total = torch.zeros(history.num_classes + 1, dtype=torch.float64)
         if history.epoch == 0:
             return torch.ones_like(total)

@@ -53,7 +53,6 @@ class PreActResNet18(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """With its width, and what is left out."""
         return f"PreActResNet-18 (width {self.width}{'' if self.final_norm else ', no final norm'})"
 
 
@@ -69,7 +68,6 @@ class ResNet18(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """With its width."""
         return f"ResNet-18 (width {self.width})"
 
 
@@ -87,7 +85,6 @@ class Wrn28x10(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """With depth and width."""
         return f"WRN-{self.depth}-{self.widen}"
 
     @field_validator("depth")
@@ -115,12 +112,10 @@ class XcitS12(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """The network."""
         return "XCiT-S12"
 
     @property
     def has_start(self) -> bool:
-        """True if there is a checkpoint."""
         return self.checkpoint is not None
 
 
@@ -142,16 +137,13 @@ class ZooModel(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """Its name at RobustBench."""
         return self.name
 
     @property
     def has_start(self) -> bool:
-        """Always."""
         return True
 
     def unplaced(self) -> Self:
-        """The same network without its path."""
         return self.model_copy(update={"path": None})
 
 
@@ -168,12 +160,10 @@ class ShippedResNet18(NetworkSettings):
 
     @property
     def title(self) -> str:
-        """Network and source."""
         return "ResNet-18 of pyautoattack"
 
     @property
     def has_start(self) -> bool:
-        """Always."""
         return True
 
 
