@@ -54,11 +54,13 @@ def train_run(run: Training) -> None:
     training, validation = (labeled(run, split, device) for split in ("train", "validation"))
     settings = settings_of(run, record)
     state = TrainingState.fresh(compiled(initial_model(record, run, device)), settings)
+    if run.begun_from is None:  # known only now: building the network may have downloaded what it starts from
+        record = record.model_copy(update={"start_sha256": run.architecture.start_sha256})
     resume = paths.resume(run.suite_name, run.method_name, run.seed)
     identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{run.seed}"
     if load_resumable(resume, state, identity):
         console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
-    for caution in run.method.cautions(run.recipe.epochs):
+    for caution in run.cautions:
         console.print(f"{run.key}: {caution}", markup=False)
     live = tracking.Live(record.model_dump(mode="json"))
     run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
@@ -81,7 +83,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         seed=run.seed,
         class_names=manifest.class_names,
         image_shape=manifest.image_shape,
-        architecture=run.architecture,
+        architecture=run.architecture.unplaced(),
         statistics=normalization(run.suite, manifest) if start is None else start.statistics,
         settings=run.settings,
         start_sha256="" if start is None else start.weights["last"].sha256,
@@ -156,7 +158,8 @@ def initial_model(record: RunRecord, run: Training, device: torch.device) -> tor
         UserError: the network is not for these images, or the weights that it starts from cannot be had.
     """
     torch.manual_seed(seeds.derived(run.seed, "init"))
-    model = record.network(pretrained=run.begun_from is None)
+    placed = record.model_copy(update={"architecture": run.architecture})
+    model = placed.network(pretrained=run.begun_from is None)
     if run.begun_from is not None:
         load_weights(paths.weights(run.begun_from.directory, "last"), model)
     # Published code may give its networks frozen, or in eval mode.

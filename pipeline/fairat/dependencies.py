@@ -44,7 +44,7 @@ def _stages() -> Iterator[tuple[Path, list[str], dict[str, Any]]]:
     for run in study.resolved.values():
         starts = ["stages.train", *network(run.architecture)]
         if isinstance(run, Adoption):
-            yield Path("train", run.key), starts, run.architecture.model_dump(mode="json", exclude={"path"})
+            yield Path("train", run.key), starts, run.architecture.decisive()
         elif isinstance(run, Training):
             chosen = [run.method, run.recipe, run.averaging]
             # The images reach DVC as data/<suite>: where they came from decides nothing.

@@ -1,6 +1,7 @@
 """Outputs appear whole or not at all: written beside, then renamed."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fairat.errors import Hint, UserError
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

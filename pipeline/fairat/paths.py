@@ -29,6 +29,11 @@ def corrupted(suite: str) -> Path:
     return Path("data") / f"{suite}-corrupted"
 
 
+def robustbench(name: str, dataset: str) -> Path:
+    """The weights of a network that RobustBench publishes, once they were downloaded."""
+    return ARCHIVES / "robustbench" / dataset / "Linf" / f"{name}.pt"
+
+
 def run(suite: str, method: str, seed: int) -> Path:
     """What one training leaves."""
     return Path("runs") / suite / method / f"s{seed}"

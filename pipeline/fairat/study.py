@@ -105,13 +105,19 @@ class Training(Run):
         return self.suite.threat
 
     @property
+    def cautions(self) -> list[str]:
+        """What the training would do that its user hardly wants, a sentence each."""
+        own = [self.architecture.caution] if self.architecture.caution and self.begun_from is None else []
+        return [*own, *self.method.cautions(self.recipe.epochs)]
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Every number that decides this training: what a run remembers about itself, and what makes it stale."""
         # A network that brings its own constants never sees the suite's.
         decisive = {"data"} if self.architecture.normalizes_itself else {"data", "normalize", "statistics"}
         return {
             **self.suite.model_dump(mode="json", include=decisive),
-            "architecture": self.architecture.model_dump(mode="json"),
+            "architecture": self.architecture.decisive(),
             **({"start": self.begun_from.method_name} if self.begun_from else {}),
             "seed": self.seed,
             "method": self.method.model_dump(mode="json", include={"objective", "targets", "margin", "class_weights"}),

@@ -10,10 +10,11 @@ from fairat.data.canonical import Manifest, Split, load_split, save_split
 from fairat.errors import UserError
 from fairat.evaluation import evaluate_model
 from fairat.evaluation.protocol import EvaluationSet
+from fairat.files import sha256_of
 from fairat.models import NETWORKS, build_model
 from fairat.models.resnet import ResNet
 from fairat.results.evidence import read_evidence
-from fairat.settings.architectures import ShippedResNet18, ZooModel
+from fairat.settings.architectures import ShippedResNet18, TimmModel, XcitS12, ZooModel
 from fairat.settings.evaluations import PgdEvaluation
 from fairat.study import Training, load_study
 from fairat.training.checkpoint import load_weights
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from stages.evaluate import main as evaluate
 from stages.train import describe, initial_model, main
+from tests.models.toys import write_halves
 
 METHODS: dict[str, dict[str, Any]] = YAML(typ="safe").load(Path("params.yaml"))["methods"]
 AT = {"label": "AT", "objective": {"kind": "at"}}
@@ -256,3 +258,42 @@ def test_a_start_with_another_network_than_params_yaml_names_now_is_refused() ->
         "tiny/at/s0 starts from tiny/net/s0, which holds the network {kind: shipped_resnet18}, but params.yaml names "
         "{kind: zoo, name: Wong2020Fast, dataset: cifar10} now. Make the start anew with `dvc repro train@tiny/net/s0`."
     )
+
+
+def test_a_start_from_a_file_is_recorded_by_its_content_and_not_by_its_place() -> None:
+    torch.manual_seed(3)
+    network = {"kind": "timm", "name": "resnet10t", "size": 16}
+    untrained = build_model(TimmModel(**network), num_classes=10, channels=3, mean=None, std=None)
+    torch.save(untrained.get_submodule("network.network").state_dict(), "start.pth")
+    write_study({"at": AT}, architecture=network | {"checkpoint": "start.pth"})
+    assert torch.equal(
+        initial_model(describe(training("at"), CPU), training("at"), CPU).get_parameter("network.network.fc.bias"),
+        untrained.get_parameter("network.network.fc.bias"),
+    )
+    main("tiny/at/s0")
+    record = RunRecord.load(paths.run("tiny", "at", 0))
+    assert record.start_sha256 == record.settings["architecture"]["checkpoint_sha256"] == sha256_of(Path("start.pth"))
+    assert "start.pth" not in (paths.run("tiny", "at", 0) / "run.json").read_text()
+
+
+def test_robustbenchs_start_of_xcit_lies_in_the_archives_and_decides_by_its_name() -> None:
+    network = XcitS12(checkpoint="robustbench")
+    assert network.decisive()["checkpoint"] == "robustbench"
+    assert network.start_sha256 == ""
+    place = Path("data/archives/robustbench/imagenet/Linf/Debenedetti2022Light_XCiT-S12.pt")
+    place.parent.mkdir(parents=True)
+    write_halves(place, build_model(XcitS12(), num_classes=2, channels=3, mean=None, std=None).get_submodule("network"))
+    model = build_model(network, num_classes=2, channels=3, mean=None, std=None)
+    assert bool((model.get_parameter("network.norm.weight") == 0.5).all())
+    assert network.start_sha256 == sha256_of(place)
+    assert network.decisive() == XcitS12(checkpoint="robustbench").decisive()
+
+
+def test_a_training_from_random_weights_where_the_paper_has_a_checkpoint_says_so() -> None:
+    write_study({"at": AT}, architecture={"kind": "xcit_s12"})
+    assert training("at").cautions == [
+        "starts from random weights, where the paper starts from weights that were adversarially trained on ImageNet. "
+        "Name them in architecture.checkpoint: robustbench, or a file"
+    ]
+    write_study({"at": AT}, architecture={"kind": "xcit_s12", "checkpoint": "robustbench"})
+    assert training("at").cautions == []

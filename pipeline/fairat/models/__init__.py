@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from fairat.errors import UserError
-from fairat.models import preact_resnet, resnet, wide_resnet, xcit
+from fairat.models import preact_resnet, resnet, timm_backbone, wide_resnet, xcit
 from fairat.models.normalization import normalized
 from fairat.models.pretrained import build_zoo_model, load_shipped, load_zoo_model
 from fairat.settings.architectures import (
@@ -15,6 +15,7 @@ from fairat.settings.architectures import (
     PreActResNet18,
     ResNet18,
     ShippedResNet18,
+    TimmModel,
     Wrn28x10,
     XcitS12,
     ZooModel,
@@ -27,6 +28,7 @@ NETWORKS: dict[type[NetworkSettings], tuple[Callable[..., nn.Module], Callable[[
     XcitS12: (xcit.build, xcit.load_start),
     ZooModel: (build_zoo_model, load_zoo_model),
     ShippedResNet18: (resnet.build, load_shipped),
+    TimmModel: (timm_backbone.build, timm_backbone.load_start),
 }
 """Architecture -> what builds the network, and what loads the weights that it starts from, if there may be any."""
 

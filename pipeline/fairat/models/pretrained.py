@@ -21,7 +21,7 @@ from fairat.files import whole_file
 from fairat.settings.architectures import ShippedResNet18, ZooModel
 
 THREAT_MODEL = "Linf"
-CLASSES = {"cifar10": 10, "cifar100": 100}
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 """Number of classes of each data set."""
 
 UNREADABLE = (EOFError, KeyError, RuntimeError, pickle.UnpicklingError)
@@ -86,7 +86,7 @@ def build_zoo_model(settings: ZooModel, *, num_classes: int, channels: int) -> n
         UserError: there is no such model, or it is for other images or classes.
     """
     _refuse_other_images(settings.name, settings.dataset, num_classes, channels)
-    return _entry(settings).build()
+    return _entry(settings.name, settings.dataset).build()
 
 
 def load_zoo_model(network: nn.Module, settings: ZooModel) -> None:
@@ -95,8 +95,13 @@ def load_zoo_model(network: nn.Module, settings: ZooModel) -> None:
     Raises:
         UserError: the file is missing, cannot be downloaded, or holds something else.
     """
-    entry = _entry(settings)
-    file = _weights_file(settings, entry)
+    entry = _entry(settings.name, settings.dataset)
+    if settings.path is not None and not settings.path.is_file():
+        raise UserError(
+            f"There is no file {settings.path} (architecture.path). Put the weights of {settings.name} there, from "
+            f"{entry.url}, or leave out the path to download them."
+        )
+    file = settings.path or robustbench_file(settings.name, settings.dataset)
     try:
         entry.load(network, file)
     except UNREADABLE as error:
@@ -133,16 +138,16 @@ class _Entry:
     load: Callable[[nn.Module, Path], None]
 
 
-def _weights_file(settings: ZooModel, entry: _Entry) -> Path:
-    """The local file of the weights, downloaded if need be."""
-    file = settings.path or paths.ARCHIVES / "robustbench" / settings.dataset / THREAT_MODEL / f"{settings.name}.pt"
+def robustbench_file(name: str, dataset: str) -> Path:
+    """The file of the weights that RobustBench publishes, downloaded once.
+
+    Raises:
+        UserError: there is no such model, or its weights cannot be downloaded.
+    """
+    file = paths.robustbench(name, dataset)
     if file.is_file():
         return file
-    if settings.path is not None:
-        raise UserError(
-            f"There is no file {file} (architecture.path). Put the weights of {settings.name} there, from {entry.url}, "
-            "or leave out the path to download them."
-        )
+    entry = _entry(name, dataset)
     from gdown.exceptions import FileURLRetrievalError
 
     try:
@@ -150,14 +155,14 @@ def _weights_file(settings: ZooModel, entry: _Entry) -> Path:
             entry.download(beside)
     except (OSError, FileURLRetrievalError) as error:
         raise UserError(
-            f"The weights of RobustBench's {settings.name} ({settings.dataset}) could not be downloaded "
+            f"The weights of RobustBench's {name} ({dataset}) could not be downloaded "
             f"({type(error).__name__}). Fetch {entry.url} on a machine that can reach it and put the file at {file}, "
             "or name its place in architecture.path."
         ) from None
     return file
 
 
-def _entry(settings: ZooModel) -> _Entry:
+def _entry(name: str, dataset: str) -> _Entry:
     try:
         alias_autoattack()
         import timm
@@ -168,18 +173,18 @@ def _entry(settings: ZooModel) -> _Entry:
             f"Models of the zoo need the package {error.name}, which is not installed. "
             "Install the extra `zoo`: pip install -e '.[zoo]'."
         ) from None
-    models = model_dicts[BenchmarkDataset(settings.dataset)][ThreatModel(THREAT_MODEL)]
-    if settings.name not in models:
-        near = get_close_matches(settings.name, models, n=3, cutoff=0.3) or list(models)[:3]
+    models = model_dicts[BenchmarkDataset(dataset)][ThreatModel(THREAT_MODEL)]
+    if name not in models:
+        near = get_close_matches(name, models, n=3, cutoff=0.3) or list(models)[:3]
         raise UserError(
-            f"RobustBench has no model {settings.name!r} for {settings.dataset} and {THREAT_MODEL}; "
+            f"RobustBench has no model {name!r} for {dataset} and {THREAT_MODEL}; "
             f"names near it: {', '.join(near)}. Correct architecture.name; the {len(models)} names stand on robustbench.org."
         )
     # Models that RobustBench leaves to timm are registered there under a name made of name, data set and threat.
-    registered = f"{settings.name}_{settings.dataset}_{THREAT_MODEL}".lower().replace("-", "_")
+    registered = f"{name}_{dataset}_{THREAT_MODEL}".lower().replace("-", "_")
     if timm.is_model(registered):
-        return _timm_entry(registered, CLASSES[settings.dataset])
-    return _drive_entry(settings, models[settings.name])
+        return _timm_entry(registered, CLASSES[dataset])
+    return _drive_entry(name, dataset, models[name])
 
 
 def alias_autoattack() -> None:
@@ -213,23 +218,23 @@ def _timm_entry(registered: str, num_classes: int) -> _Entry:
     )
 
 
-def _drive_entry(settings: ZooModel, published: dict[str, Any]) -> _Entry:
+def _drive_entry(name: str, dataset: str, published: dict[str, Any]) -> _Entry:
     import robustbench.utils
 
     identifier = published["gdrive_id"]
     if not isinstance(identifier, str):
         raise UserError(
-            f"{settings.name} is an ensemble of {len(identifier)} networks, which the zoo cannot load. "
+            f"{name} is an ensemble of {len(identifier)} networks, which the zoo cannot load. "
             "Choose a single network in architecture.name."
         )
 
     def load(network: nn.Module, file: Path) -> None:
         # RobustBench alone knows how each file is laid out; it looks for it under a name of its own.
         with tempfile.TemporaryDirectory() as directory:
-            link = Path(directory, settings.dataset, THREAT_MODEL, f"{settings.name}.pt")
+            link = Path(directory, dataset, THREAT_MODEL, f"{name}.pt")
             link.parent.mkdir(parents=True)
             link.symlink_to(file.resolve())
-            loaded = robustbench.utils.load_model(settings.name, directory, settings.dataset, THREAT_MODEL)
+            loaded = robustbench.utils.load_model(name, directory, dataset, THREAT_MODEL)
         network.load_state_dict(loaded.state_dict())
 
     return _Entry(

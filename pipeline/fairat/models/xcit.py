@@ -1,9 +1,11 @@
 """XCiT-S12 (El-Nouby et al. 2021) as VR fine-tunes it on CIFAR."""
 
+from pathlib import Path
+
 from torch import nn
 
 from fairat.errors import UserError
-from fairat.models.pretrained import read_state, reason
+from fairat.models.pretrained import read_state, reason, robustbench_file
 from fairat.settings.architectures import XcitS12
 
 _HEAD = frozenset({"head.weight", "head.bias"})
@@ -40,16 +42,27 @@ def build(settings: XcitS12, *, num_classes: int, channels: int) -> nn.Module:
     return network
 
 
+def start_file(settings: XcitS12) -> Path:
+    """The file of the adversarially pre-trained weights, downloaded where it is RobustBench's and not here yet.
+
+    Raises:
+        UserError: it cannot be downloaded.
+    """
+    if isinstance(settings.checkpoint, Path):
+        return settings.checkpoint
+    return robustbench_file(settings.robustbench, "imagenet")
+
+
 def load_start(network: nn.Module, settings: XcitS12) -> None:
     """Loads the adversarially pre-trained weights; the head stays as initialized.
 
     Raises:
-        UserError: the file is missing, or is not an XCiT-S12 with patch 16 for color images.
+        UserError: the file is missing or cannot be downloaded, or is not an XCiT-S12 with patch 16 for color images.
     """
-    assert settings.checkpoint is not None
+    file = start_file(settings)
     state = {
         name: value
-        for name, value in read_state(settings.checkpoint).items()
+        for name, value in read_state(file).items()
         if name not in _HEAD and not name.startswith("normalize.")
     }
     try:
@@ -59,6 +72,6 @@ def load_start(network: nn.Module, settings: XcitS12) -> None:
         wrong = [reason(error)]
     if wrong:
         raise UserError(
-            f"{settings.checkpoint} does not hold an XCiT-S12 with patch 16 for color images; it differs in {wrong[0]}. "
+            f"{file} does not hold an XCiT-S12 with patch 16 for color images; it differs in {wrong[0]}. "
             "Name the authors' file for xcit_small_12_p16_224 in architecture.checkpoint, or leave it out to start untrained."
         )

@@ -82,7 +82,7 @@ def differences(
     papers, settings = papers_study(), study.suite(suite)
     theirs = papers.suites.get(stands_for or suite, papers.suites[MAIN_SUITE])
     found = list(_compared(_facts(settings, evaluations), _facts(theirs, evaluations)))
-    if settings.architecture.kind == "xcit_s12" and not settings.architecture.has_start:
+    if settings.architecture.caution:
         found.append(UNTRAINED)
     for name in methods:
         if name in study.methods and name in papers.methods:

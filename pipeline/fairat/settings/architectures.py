@@ -1,10 +1,12 @@
 """Which architectures there are, and their settings. Imports no network, so reading params.yaml stays cheap."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator
 
+from fairat import paths
+from fairat.files import sha256_of
 from fairat.settings.base import Real, Settings
 
 
@@ -14,10 +16,12 @@ class NetworkSettings(Settings):
     Attributes:
         normalizes_itself: the network normalizes with the statistics it was trained with.
         image_shape: the only `channel height width` that it takes; None where it takes others.
+        place: the field that says where the file with its weights lies; empty where there is none.
     """
 
     normalizes_itself: ClassVar[bool] = False
     image_shape: ClassVar[tuple[int, int, int] | None] = None
+    place: ClassVar[str] = ""
 
     @property
     def has_start(self) -> bool:
@@ -35,8 +39,34 @@ class NetworkSettings(Settings):
         return f"{{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
 
     def unplaced(self) -> Self:
-        """The same network, silent about where a copy of its published weights lies: that decides nothing."""
-        return self
+        """The same network, silent about where a file with its weights lies: that decides nothing."""
+        return self.model_copy(update={self.place: None}) if self.file else self
+
+    @property
+    def file(self) -> Path | None:
+        """The file with its weights that the settings name, if they do."""
+        named = getattr(self, self.place, None)
+        return named if isinstance(named, Path) else None
+
+    @property
+    def start_file(self) -> Path | None:
+        """Where its weights lie, or will lie once they were downloaded; None without any."""
+        return self.file
+
+    @property
+    def start_sha256(self) -> str:
+        """SHA-256 of the weights it starts from; empty without any, or where they are not here yet."""
+        return sha256_of(self.start_file) if self.start_file is not None and self.start_file.is_file() else ""
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the network: its settings, and the content of the file that they name in the place of its path."""
+        content = {f"{self.place}_sha256": self.start_sha256} if self.file and self.file.is_file() else {}
+        return {**self.unplaced().model_dump(mode="json"), **content}
+
+    @property
+    def caution(self) -> str:
+        """What a training of it would do that its user hardly wants; empty if nothing."""
+        return ""
 
 
 class PreActResNet18(NetworkSettings):
@@ -102,12 +132,15 @@ class XcitS12(NetworkSettings):
 
     Attributes:
         checkpoint: weights of XCiT-S12 adversarially pre-trained on ImageNet, from which the papers start; its head is
-            replaced. Without it the network starts untrained, and the row cannot be compared with the paper's.
+            replaced. `robustbench` is RobustBench's copy, downloaded once; a path names a file. Without either the network
+            starts untrained, and the row cannot be compared with the paper's.
         drop_path: probability that a residual branch is skipped while training.
     """
 
     kind: Literal["xcit_s12"] = "xcit_s12"
-    checkpoint: Path | None = None
+    place: ClassVar[str] = "checkpoint"
+    robustbench: ClassVar[str] = "Debenedetti2022Light_XCiT-S12"
+    checkpoint: Literal["robustbench"] | Path | None = None
     drop_path: Annotated[Real, Field(ge=0, lt=1)] = 0.05
 
     @property
@@ -117,6 +150,19 @@ class XcitS12(NetworkSettings):
     @property
     def has_start(self) -> bool:
         return self.checkpoint is not None
+
+    @property
+    def start_file(self) -> Path | None:
+        return paths.robustbench(self.robustbench, "imagenet") if self.checkpoint == "robustbench" else self.file
+
+    @property
+    def caution(self) -> str:
+        if self.has_start:
+            return ""
+        return (
+            "starts from random weights, where the paper starts from weights that were adversarially trained on ImageNet. "
+            "Name them in architecture.checkpoint: robustbench, or a file"
+        )
 
 
 class ZooModel(NetworkSettings):
@@ -131,6 +177,7 @@ class ZooModel(NetworkSettings):
     normalizes_itself: ClassVar[bool] = True
     image_shape: ClassVar[tuple[int, int, int] | None] = (3, 32, 32)
     kind: Literal["zoo"] = "zoo"
+    place: ClassVar[str] = "path"
     name: str
     dataset: Literal["cifar10", "cifar100"] = "cifar10"
     path: Path | None = None
@@ -142,9 +189,6 @@ class ZooModel(NetworkSettings):
     @property
     def has_start(self) -> bool:
         return True
-
-    def unplaced(self) -> Self:
-        return self.model_copy(update={"path": None})
 
 
 class ShippedResNet18(NetworkSettings):
@@ -167,10 +211,36 @@ class ShippedResNet18(NetworkSettings):
         return True
 
 
+class TimmModel(NetworkSettings):
+    """A network of timm, with its own normalization behind a resizing of the images.
+
+    Attributes:
+        name: such as vit_small_patch14_dinov2.lvd142m.
+        checkpoint: a file with its weights; without one the network is untrained.
+        size: images are resized to this many pixels a side; by default to what the network is made for.
+    """
+
+    normalizes_itself: ClassVar[bool] = True
+
+    kind: Literal["timm"] = "timm"
+    place: ClassVar[str] = "checkpoint"
+    name: str
+    checkpoint: Path | None = None
+    size: PositiveInt | None = None
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    @property
+    def has_start(self) -> bool:
+        return self.checkpoint is not None
+
+
 Architecture = Annotated[
-    PreActResNet18 | ResNet18 | Wrn28x10 | XcitS12 | ZooModel | ShippedResNet18, Field(discriminator="kind")
+    PreActResNet18 | ResNet18 | Wrn28x10 | XcitS12 | ZooModel | ShippedResNet18 | TimmModel, Field(discriminator="kind")
 ]
 """The network of a suite."""
 
-PublishedNetwork = Annotated[ZooModel | ShippedResNet18, Field(discriminator="kind")]
+PublishedNetwork = Annotated[ZooModel | ShippedResNet18 | TimmModel, Field(discriminator="kind")]
 """A network with the weights its authors published; it is evaluated as it is, or fine-tuned by a method."""

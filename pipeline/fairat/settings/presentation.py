@@ -1,6 +1,8 @@
 """How tables call a row, and the published networks that are rows of their own."""
 
-from fairat.settings.architectures import PublishedNetwork
+from pydantic import field_validator
+
+from fairat.settings.architectures import NetworkSettings, PublishedNetwork
 from fairat.settings.base import Settings
 
 
@@ -29,3 +31,10 @@ class Published(Presentation):
 
     group: str = "published"
     architecture: PublishedNetwork
+
+    @field_validator("architecture")
+    @classmethod
+    def _has_weights(cls, architecture: NetworkSettings) -> NetworkSettings:
+        if not architecture.has_start:
+            raise ValueError("names no weights; give the file that holds them as `checkpoint`")
+        return architecture

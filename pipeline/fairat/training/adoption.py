@@ -17,16 +17,16 @@ def described(
     architecture: PublishedNetwork, manifest: Manifest, suite: str, name: str, seed: int, fingerprint: str
 ) -> RunRecord:
     """The record of a published network as far as it is known without its weights."""
-    architecture = architecture.unplaced()
     return RunRecord(
         suite=suite,
         method=name,
         seed=seed,
         class_names=manifest.class_names,
         image_shape=manifest.image_shape,
-        architecture=architecture,
+        architecture=architecture.unplaced(),
         statistics=None,
-        settings={"architecture": architecture.model_dump(mode="json")},
+        settings={"architecture": architecture.decisive()},
+        start_sha256=architecture.start_sha256,
         fingerprint=fingerprint,
         data=manifest.digest,
         commit=provenance.commit(),
