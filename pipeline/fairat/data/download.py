@@ -104,7 +104,10 @@ def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
             return _attempt(url, part)
         except RequestException as error:
             answer = error.response
-            reason = f"The download of {url} stopped: {_innermost(error)}."
+            cause: BaseException = error
+            while cause.__context__:
+                cause = cause.__context__
+            reason = f"The download of {url} stopped: {str(cause) or type(cause).__name__}."
         if answer is not None:
             reason = f"{url} answered {answer.status_code} {answer.reason}."
             if not (answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status_code in (408, 429)):
@@ -152,9 +155,3 @@ def _attempt(url: str, part: Path) -> None:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__context__:
-        error = error.__context__
-    return str(error) or type(error).__name__

@@ -20,10 +20,6 @@ FROST_PHOTOGRAPHS = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "fr
 """What the official construction draws from. Its second and third are the same; it names a sixth, but never draws it."""
 
 
-class PhotographsMissing(Exception):
-    """The package that brings the photographs of frost is not installed."""
-
-
 def snow(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     """Whitens the image and lets flakes fall over it, once as drawn and once turned by 180 degrees."""
     mean, deviation, zoom, threshold, radius, sigma, weight = constants
@@ -44,7 +40,7 @@ def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     """Adds a random crop of a random photograph of frost.
 
     Raises:
-        PhotographsMissing: the package with the photographs is not installed.
+        ModuleNotFoundError: the package with the photographs is not installed.
     """
     image_weight, frost_weight = constants
     batch, channel, height, width = images.shape
@@ -63,10 +59,14 @@ def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
 
 
 def frost_directory() -> Path:
-    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported."""
+    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
     package = find_spec("imagecorruptions")
     if package is None or not package.submodule_search_locations:
-        raise PhotographsMissing(
+        raise ModuleNotFoundError(
             "The corruption frost needs the photographs of frost that come with the package imagecorruptions, which is "
             'not installed. Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run '
             "the command again."
