@@ -13,8 +13,6 @@ class AugmentedImages:
     """A training set on its device, once; a batch is one gather, padding is a matter of indices.
 
     Args:
-        images: on any device.
-        augmentation: what a batch undergoes.
         device: where batches will be used; by default where the images are.
 
     Raises:
@@ -30,11 +28,11 @@ class AugmentedImages:
         self.height, self.width = images.shape[2:]
         self.padding, self.flip = augmentation.crop_padding, augmentation.flip
         self.rotation, self.color_jitter = augmentation.rotation, augmentation.color_jitter
-        self.reflects = augmentation.padding == "reflect"
-        if self.reflects and self.padding >= min(self.height, self.width):
+        self.reflects, smallest = augmentation.padding == "reflect", min(self.height, self.width)
+        if self.reflects and self.padding >= smallest:
             raise UserError(
                 f"`crop_padding: {self.padding}` was given, but images of {self.height}x{self.width} pixels can be reflected "
-                f"by {min(self.height, self.width) - 1} at most. Set a smaller `crop_padding`, or `padding: zero`."
+                f"by {smallest - 1} at most. Set a smaller `crop_padding`, or `padding: zero`."
             )
         # Channels last: a gathered batch then has the memory layout that convolutions prefer.
         self.pixels = images.permute(0, 2, 3, 1).contiguous().to(device or images.device)

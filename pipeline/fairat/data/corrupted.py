@@ -20,8 +20,8 @@ from fairat.files import whole_directory
 from fairat.progress import progress
 from fairat.settings.data import CorruptedSource, MadeCorruptions
 
-_PACKAGES = ("imagecorruptions", "numpy", "pillow", "scipy", "torch")
-"""Packages whose versions can change a made pixel."""
+_PACKAGES = {"made": ("imagecorruptions", "numpy", "pillow", "scipy", "torch")}
+"""The packages on which the pixels of a source depend."""
 
 
 def prepare_corrupted(
@@ -34,18 +34,10 @@ def prepare_corrupted(
             corrupted; the disk is full.
     """
     if isinstance(source, MadeCorruptions):
-        try:
-            frost_directory()
-        except ModuleNotFoundError as error:
-            raise UserError(str(error)) from None
-        corrupted, archives, versions = (
-            _made(test, source.seed),
-            (),
-            {package: version(package) for package in _PACKAGES},
-        )
+        corrupted, archives = _made(test, source.seed), ()
     else:
         path, record = locate(source, archives_directory)
-        corrupted, archives, versions = _official(path, test), (record,), {}
+        corrupted, archives = _official(path, test), (record,)
     channels, height, width = test.images.shape[1:]
     hashes: dict[str, str] = {}
     with whole_directory(output_directory) as temporary:
@@ -61,7 +53,7 @@ def prepare_corrupted(
             image_shape=(channels, height, width),
             images=len(test),
             sha256={corruption: hashes[corruption] for corruption in CORRUPTIONS},
-            versions=versions,
+            versions={package: version(package) for package in _PACKAGES.get(source.kind, ())},
         )
         manifest.save(temporary)
     return manifest
@@ -75,6 +67,10 @@ def _made(test: Split, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
             f"Images of shape {channels} x {height} x {width} cannot be corrupted: they need 1 or 3 channels and "
             f"sides of at least {SMALLEST_SIDE} pixels. Convert or enlarge them where the data set is prepared."
         )
+    try:
+        frost_directory()
+    except ModuleNotFoundError as error:
+        raise UserError(str(error)) from None
     images = test.images.numpy()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

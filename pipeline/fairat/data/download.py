@@ -13,9 +13,6 @@ from fairat.files import disk_space_explained
 from fairat.progress import progress, say
 from fairat.settings.data import Archive
 
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds between attempts that bring nothing new; then the download gives up."""
-
 BLOCK = 1 << 16
 """Bytes written at once; a cut loses a block that has not come whole."""
 
@@ -48,14 +45,13 @@ def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
     return source.archive, record
 
 
-def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAITS) -> tuple[Path, ArchiveRecord]:
-    """Downloads an archive unless it is there; what a cut leaves is kept as `<name>.part`, and resumed by the next call.
+def fetch(
+    url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = (1, 2, 4, 8, 16)
+) -> tuple[Path, ArchiveRecord]:
+    """Downloads an archive unless it is there under the last part of its `url`.
 
-    Args:
-        url: its last part is the name of the file.
-        directory: where archives are kept.
-        md5: of the right file.
-        waits: seconds before each further attempt that brings nothing new.
+    What a cut leaves is kept as `<name>.part`, and resumed by the next call; `waits` are seconds before each further
+    attempt that brings nothing new.
 
     Raises:
         UserError: the server does not have the file or cannot be reached, the file has another hash, or the disk is full.

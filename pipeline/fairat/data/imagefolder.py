@@ -50,6 +50,12 @@ _IMAGENETTE_CLASSES = {
 
 Pixels = UInt8[np.ndarray, "height width channel"]
 
+_Class = tuple[str, str, str]
+"""The folder around the data set, `train` or the test folder, and the class."""
+
+_Place = tuple[bool, str, str, str]
+"""What images are sorted by: whether it is for testing, class, folder and name."""
+
 
 def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
     """Reads training and test images from a directory or archive, without writing any file.
@@ -60,11 +66,9 @@ def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
         UserError: no such archive, or not one; folders missing or without images; an image that the source does not admit,
             or of another size than the others.
     """
-    classes: Counter[tuple[str, str, str]] = Counter()
-    top: dict[str, None] = {}
-    pixels: dict[str, Pixels] = {}
-    twice: list[str] = []
-    for name, image in _decoded(_found(source, classes, top), source):
+    classes, top, places = Counter[_Class](), dict[str, None](), dict[str, _Place]()
+    pixels, twice = dict[str, Pixels](), ""
+    for name, image in _decoded(_found(source, classes, top, places), source):
         first = next(iter(pixels), name)
         (height, width), (first_height, first_width) = image.shape[:2], pixels.get(first, image).shape[:2]
         if (height, width) != (first_height, first_width):
@@ -73,29 +77,18 @@ def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
                 f"{first_width}x{first_height}: images must be of one size. Set `size: {min(first_height, first_width)}` in "
                 "the source to resize and crop them, or another size."
             )
-        if name in pixels:
-            twice.append(name)
+        twice = name if name in pixels else twice
         pixels[name] = image
-    problem = _problem(source.test_folder or "test", classes, list(top))
-    if not problem and twice:
-        problem = f"holds {twice[0]} twice. Pack it again."
-    if problem:
+    if problem := _problem(source.test_folder or "test", classes, list(top), twice):
         raise UserError(f"{source.path} {problem}")
-    depth = next(len(PurePosixPath(root).parts) for root, _, _ in classes)
-
-    def place(name: str) -> tuple[bool, str, str, str]:
-        path = PurePosixPath(name)
-        return path.parts[depth] != "train", path.parts[depth + 1], str(path.parent), path.name
-
-    order = sorted(pixels, key=place)
+    order = sorted(pixels, key=places.__getitem__)
     height, width, channels = pixels[order[0]].shape
     images = np.empty((len(order), channels, height, width), np.uint8)
     for number, name in enumerate(order):  # each is let go once it is in place: no two copies in memory
         images[number] = pixels.pop(name).transpose(2, 0, 1)
-    is_test, class_of_image = zip(*(place(name)[:2] for name in order), strict=True)
-    class_names, labels = np.unique(class_of_image, return_inverse=True)
+    class_names, labels = np.unique([places[name][1] for name in order], return_inverse=True)
     everything = Split(torch.from_numpy(images), torch.from_numpy(labels), tuple(class_names.tolist()))
-    count = is_test.count(False)
+    count = sum(not places[name][0] for name in order)
     return everything[:count], everything[count:]
 
 
@@ -107,12 +100,11 @@ def read_imagenette(path: Path, size: int) -> tuple[Split, Split]:
 
 
 def _found(
-    source: ImageFolder, classes: Counter[tuple[str, str, str]], top: dict[str, None]
+    source: ImageFolder, classes: Counter[_Class], top: dict[str, None], places: dict[str, _Place]
 ) -> Iterator[tuple[str, bytes]]:
     """Paths and contents of the images, in the archive's order.
 
-    Counts in `classes` the images of (folder around the data set, `train` or test folder, class), and notes in `top` what
-    stands at the root.
+    Counts the images of each class on the way, and notes what stands at the root and where each image belongs.
     """
     tests = (source.test_folder,) if source.test_folder else ("test", "val")
     for path, content in members(source.path):
@@ -124,12 +116,14 @@ def _found(
         if depth is None or len(parts) < depth + (2 if content is None else 3):
             continue
         is_image = content is not None and path.suffix.lower() in SUFFIXES
-        classes[str(PurePosixPath(*parts[:depth])), parts[depth], parts[depth + 1]] += is_image
+        split, name = parts[depth : depth + 2]
+        classes[str(PurePosixPath(*parts[:depth])), split, name] += is_image
         if content is not None and is_image:
+            places[str(path)] = split != "train", name, str(path.parent), path.name
             yield str(path), content
 
 
-def _problem(test_folder: str, classes: Counter[tuple[str, str, str]], top: list[str]) -> str | None:
+def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: str) -> str | None:
     """What is wrong unless this is one data set with the same classes, none empty, in train and test."""
     roots = {root for root, _, _ in classes}
     train, test = ({name for _, split, name in classes if (split == "train") == kept} for kept in (True, False))
@@ -153,7 +147,9 @@ def _problem(test_folder: str, classes: Counter[tuple[str, str, str]], top: list
             f"holds no images in {min(empty)[1]} (looked for {' '.join(SUFFIXES)}). "
             "Add images or remove the class from both folders."
         )
-    return f"holds one class only: {min(train)}. At least two are needed." if len(train) == 1 else None
+    if len(train) == 1:
+        return f"holds one class only: {min(train)}. At least two are needed."
+    return f"holds {twice} twice. Pack it again." if twice else None
 
 
 def _listed(names: set[str]) -> str:
