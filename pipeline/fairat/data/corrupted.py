@@ -70,7 +70,10 @@ def _made(test: Split, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
     try:
         frost_directory()
     except ModuleNotFoundError as error:
-        raise UserError(str(error)) from None
+        raise UserError(
+            f'{error} Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run the command '
+            "again."
+        ) from None
     images = test.images.numpy()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

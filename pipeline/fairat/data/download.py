@@ -16,9 +16,6 @@ from fairat.settings.data import Archive
 BLOCK = 1 << 16
 """Bytes written at once; a cut loses a block that has not come whole."""
 
-TIMEOUT = (10.0, 60.0)
-"""Seconds to wait for a connection, and for the next bytes."""
-
 _ELSEWHERE = "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."
 
 
@@ -123,7 +120,8 @@ def _attempt(url: str, part: Path) -> None:
     import requests
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={_size(part)}-"} if _size(part) else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    # Seconds to wait for a connection, and for the next bytes.
+    with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # There is nothing behind the partial file: it is complete, which its hash will tell.
             return

@@ -28,9 +28,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".
 BATCH = 32
 """How many images a worker gets at once."""
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for damaged images of one format or another."""
-
 _MODES = {1: "L", 3: "RGB"}
 _WORDS = {"1": "black and white", "L": "gray", "P": "palette", "RGB": "color", "CMYK": "CMYK"}
 
@@ -190,7 +187,8 @@ def _pixels(name: str, content: bytes, form: ImageFolder) -> Pixels:
         image.load()
     except UnidentifiedImageError:
         raise UserError(f"{name} is in no known image format. Replace or remove it.") from None
-    except _UNREADABLE as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        # What Pillow raises for damaged images of one format or another.
         raise UserError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from None
     wanted = _MODES[form.channels]
     if image.mode != wanted:

@@ -11,7 +11,7 @@ from scipy import ndimage, sparse
 
 Pixels = UInt8[np.ndarray, "batch channel height width"]
 Images = Float[np.ndarray, "batch channel height width"]
-"""Values in [0, 1], in double precision as in the official construction."""
+"""Values in [0, 1], in double precision as in the official construction; what a corruption puts outside is clipped."""
 
 Draws = Callable[[str], np.random.Generator]
 """The random numbers of each purpose, where the last chunk of images left them."""

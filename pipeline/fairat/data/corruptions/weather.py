@@ -66,8 +66,7 @@ def frost_directory() -> Path:
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
             "The corruption frost needs the photographs of frost that come with the package imagecorruptions, which is "
-            'not installed. Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run '
-            "the command again."
+            "not installed."
         )
     return Path(package.submodule_search_locations[0]) / "frost"
 
