@@ -8,14 +8,12 @@ import pytest
 import torch
 from fairat.data import canonical
 from fairat.data.canonical import (
-    CorruptedImages,
     CorruptedManifest,
     Manifest,
     Split,
     channel_statistics,
     load_corruption,
     load_split,
-    save_corruption,
     save_split,
 )
 from fairat.errors import UserError
@@ -40,7 +38,7 @@ MANIFEST = Manifest(
 def corrupted(tmp_path: Path) -> Path:
     """A corrupted test set of one image with the corruption `fog`."""
     directory = tmp_path / "toy-corrupted"
-    save_corruption(directory, "fog", CorruptedImages(IMAGES, torch.zeros(5, dtype=torch.int64)))
+    save_split(directory / "fog.safetensors", Split(IMAGES, torch.zeros(5, dtype=torch.int64)))
     CorruptedManifest(
         dataset="toy", source={}, corruptions=("fog",), image_shape=(3, 2, 4), images=1, sha256={"fog": ""}
     ).save(directory)
@@ -151,7 +149,7 @@ def test_a_full_disk_met_by_safetensors_is_explained_and_leaves_nothing(
 
 
 def test_the_severities_of_a_corruption_are_five_blocks(corrupted: Path) -> None:
-    images = CorruptedImages(IMAGES[:, :1].repeat(2, 1, 1, 1), torch.tensor([1, 0] * 5))
+    images = Split(IMAGES[:, :1].repeat(2, 1, 1, 1), torch.tensor([1, 0] * 5))
     assert images.severities.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert torch.equal(load_corruption(corrupted, "fog").images, IMAGES)
 

@@ -143,13 +143,13 @@ def test_a_full_disk_leaves_nothing_behind_and_the_old_set_as_it_was(
     (tmp_path / "out" / "old").touch()
     saved = []
 
-    def save_until_full(directory: Path, name: str, images: object) -> None:
-        (directory / name).touch()
-        saved.append(name)
-        if name == "fog":
+    def save_until_full(path: Path, images: object) -> None:
+        path.touch()
+        saved.append(path.stem)
+        if path.stem == "fog":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(corrupted_module, "save_corruption", save_until_full)
+    monkeypatch.setattr(corrupted_module, "save_split", save_until_full)
     with pytest.raises(UserError, match=r"No space is left to write .* Free some space"):
         made(digits, tmp_path)
     assert saved[-1] == "fog"

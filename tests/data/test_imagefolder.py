@@ -170,7 +170,7 @@ def test_an_image_that_does_not_fit_is_named_with_the_way_out(
 def test_sizes_are_compared_across_batches_too(
     good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fairat.data.images.BATCH", 1)
+    monkeypatch.setattr("fairat.data.imagefolder.BATCH", 1)
     with pytest.raises(UserError, match=r"test/dog/d\.png has 9x9 pixels, but .*has 6x6"):
         read(folder(tmp_path, good | {NAMES[4]: encoded(image(0, (9, 9, 3)))}))
 
@@ -179,7 +179,7 @@ def test_sizes_are_compared_across_batches_too(
 def test_the_size_of_batches_does_not_matter(
     batch: int, good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fairat.data.images.BATCH", batch)
+    monkeypatch.setattr("fairat.data.imagefolder.BATCH", batch)
     train, _ = read(folder(tmp_path, good))
     assert torch.equal(train.images[2], torch.from_numpy(image(2)).permute(2, 0, 1))
 

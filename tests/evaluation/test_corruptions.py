@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairat.console import paragraph
-from fairat.data.canonical import CorruptedImages, CorruptedManifest, save_corruption
+from fairat.data.canonical import CorruptedManifest, Split, save_split
 from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
 from fairat.evaluation.protocol import EvaluationSet
@@ -22,7 +22,7 @@ def write_corrupted(directory: Path, test: EvaluationSet) -> dict[str, torch.Ten
     everything = test.images.repeat(5, 1, 1, 1)
     corrupted = {"mirrored": everything.flip(3), "dark": (everything // (severities + 1)).to(torch.uint8)}
     for name, images in corrupted.items():
-        save_corruption(directory, name, CorruptedImages(images, test.labels.repeat(5)))
+        save_split(directory / f"{name}.safetensors", Split(images, test.labels.repeat(5)))
     CorruptedManifest(
         dataset="tiny",
         source={"kind": "made"},

@@ -7,17 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NoReturn, Self
+from typing import Self
 
 from fairat.errors import UserError
 from fairat.progress import progress
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
 """What reading a damaged archive raises, or a .zip that is packed in an uncommon way."""
-
-
-_Parts = Iterator[tuple[str, bytes | None, float]]
-"""Name, content, and the fraction that has been read."""
 
 
 def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
@@ -38,9 +34,14 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes | None]]:
                 shown = done
 
 
-def _directory(path: Path) -> _Parts:
+def _directory(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
+    """Name, content, and the fraction that has been read; so have archives."""
     try:
-        found = sorted(os.walk(path, onerror=_raise, followlinks=True))
+        # By default a directory that cannot be listed counts as empty: its images would be missed in silence.
+        unlisted: list[OSError] = []
+        found = sorted(os.walk(path, onerror=unlisted.append, followlinks=True))
+        if unlisted:
+            raise unlisted[0]
         for number, (root, directories, files) in enumerate(found):
             inside, done = Path(root).relative_to(path).as_posix(), number / len(found)
             yield from ((f"{inside}/{name}", None, done) for name in directories)
@@ -51,12 +52,7 @@ def _directory(path: Path) -> _Parts:
         ) from error
 
 
-def _raise(error: OSError) -> NoReturn:
-    """By default a directory that cannot be listed counts as empty: its images would be missed in silence."""
-    raise error
-
-
-def _archive(path: Path) -> _Parts:
+def _archive(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
     try:
         with path.open("rb") as file:
             is_zip = file.peek(2).startswith(b"PK")
@@ -74,7 +70,7 @@ def _archive(path: Path) -> _Parts:
         ) from error
 
 
-def _zip(path: Path) -> _Parts:
+def _zip(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
     with zipfile.ZipFile(path) as archive:
         found = archive.infolist()
         for number, info in enumerate(found):
@@ -83,7 +79,7 @@ def _zip(path: Path) -> _Parts:
             yield info.filename, None if info.is_dir() else archive.read(info), number / len(found)
 
 
-def _tar(path: Path) -> _Parts:
+def _tar(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
     size = path.stat().st_size
     with path.open("rb") as file, tarfile.open(fileobj=file, tarinfo=_StrictTarInfo) as archive:
         for info in archive:

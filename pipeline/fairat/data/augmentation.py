@@ -13,8 +13,6 @@ class AugmentedImages:
     """A training set on its device, once; a batch is one gather, padding is a matter of indices.
 
     Args:
-        images: on any device.
-        augmentation: what a batch undergoes.
         device: where batches will be used; by default where the images are.
 
     Raises:
@@ -27,15 +25,14 @@ class AugmentedImages:
         augmentation: Augmentation,
         device: torch.device | None = None,
     ) -> None:
-        self.height, self.width = images.shape[2:]
-        self.padding, self.flip = augmentation.crop_padding, augmentation.flip
-        self.rotation, self.color_jitter = augmentation.rotation, augmentation.color_jitter
-        self.reflects = augmentation.padding == "reflect"
-        if self.reflects and self.padding >= min(self.height, self.width):
+        height, width = images.shape[2:]
+        largest = min(height, width) - 1
+        if augmentation.padding == "reflect" and augmentation.crop_padding > largest:
             raise UserError(
-                f"`crop_padding: {self.padding}` was given, but images of {self.height}x{self.width} pixels can be reflected "
-                f"by {min(self.height, self.width) - 1} at most. Set a smaller `crop_padding`, or `padding: zero`."
+                f"`crop_padding: {augmentation.crop_padding}` was given, but images of {height}x{width} pixels can be "
+                f"reflected by {largest} at most. Set a smaller `crop_padding`, or `padding: zero`."
             )
+        self.augmentation = augmentation
         # Channels last: a gathered batch then has the memory layout that convolutions prefer.
         self.pixels = images.permute(0, 2, 3, 1).contiguous().to(device or images.device)
 
@@ -43,35 +40,32 @@ class AugmentedImages:
         self, indices: Int[Tensor, " batch"], generator: torch.Generator
     ) -> Float[Tensor, "batch channel height width"]:
         """The images of `indices`, each cropped and flipped at random, in [0, 1]."""
-        count, device = len(indices), self.pixels.device
-        offsets = (
-            torch.randint(0, 2 * self.padding + 1, (2, count, 1), generator=generator, device=device) - self.padding
-        )
-        rows = offsets[0] + torch.arange(self.height, device=device)
-        columns = offsets[1] + torch.arange(self.width, device=device)
-        if self.flip:
+        count, device, settings = len(indices), self.pixels.device, self.augmentation
+        height, width = self.pixels.shape[1:3]
+        corners = torch.randint(0, 2 * settings.crop_padding + 1, (2, count, 1), generator=generator, device=device)
+        rows = corners[0] - settings.crop_padding + torch.arange(height, device=device)
+        columns = corners[1] - settings.crop_padding + torch.arange(width, device=device)
+        if settings.flip:
             flipped = torch.rand((count, 1), generator=generator, device=device) < 0.5
             columns = torch.where(flipped, columns.flip(1), columns)
-        (rows, row_inside), (columns, column_inside) = _reflected(rows, self.height), _reflected(columns, self.width)
-        pixels = self.pixels[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
-        if not self.reflects:
-            pixels *= (row_inside[:, :, None] & column_inside[:, None, :])[..., None].to(torch.uint8)
+        near_rows, near_columns = _mirrored(rows, height), _mirrored(columns, width)
+        pixels = self.pixels[indices[:, None, None], near_rows[:, :, None], near_columns[:, None, :]]
+        if settings.padding == "zero":
+            inside = (rows == near_rows)[:, :, None] & (columns == near_columns)[:, None, :]
+            pixels *= inside[..., None].to(torch.uint8)
         images = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
-        if self.rotation:
-            angles = torch.rand(count, generator=generator, device=device).mul(2).sub(1).mul(self.rotation)
+        if settings.rotation:
+            angles = torch.rand(count, generator=generator, device=device).mul(2).sub(1).mul(settings.rotation)
             images = rotated(images, angles)
-        if self.color_jitter:
-            spread = torch.rand((3, count), generator=generator, device=device).mul(2).sub(1).mul(self.color_jitter)
+        if settings.color_jitter:
+            spread = torch.rand((3, count), generator=generator, device=device).mul(2).sub(1).mul(settings.color_jitter)
             images = jittered(images, 1 + spread)
         return images
 
 
-def _reflected(places: Int[Tensor, "batch size"], size: int) -> tuple[Tensor, Tensor]:
-    """Places on an axis, those outside mirrored about its ends, and which were inside."""
-    folded = places.abs()
-    folded = (size - 1) - ((size - 1) - folded).abs()
-    # Images may be smaller than the padding where nothing is reflected.
-    return folded.clamp(0, size - 1), (places >= 0) & (places < size)
+def _mirrored(places: Int[Tensor, "batch size"], size: int) -> Int[Tensor, "batch size"]:
+    """Places on an axis, those outside mirrored about its ends; clamped, as zero padding may be wider than the image."""
+    return ((size - 1) - ((size - 1) - places.abs()).abs()).clamp(0, size - 1)
 
 
 def rotated(

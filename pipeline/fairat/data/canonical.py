@@ -10,12 +10,12 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -31,20 +31,24 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, as read.
+    """The images of one split; or the test set under one corruption, severities 1..5 in blocks of N in test-set order.
 
     Attributes:
         images: values in 0..255.
         labels: in 0..K-1; an index into `class_names`.
-        class_names: K of them, pairwise different.
+        class_names: K of them, pairwise different; none of a corrupted test set.
     """
 
     images: UInt8[Tensor, "count channel height width"]
     labels: Int64[Tensor, " count"]
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, chosen: slice | Bool[Tensor, " count"]) -> Self:
+        """Some of the images, in their order."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -60,16 +64,9 @@ class Split:
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
-
-@dataclass(frozen=True)
-class CorruptedImages(Split):
-    """The test set under one corruption: severities 1..5 in consecutive blocks of N images in test-set order."""
-
-    class_names: tuple[str, ...] = ()
-
     @property
     def severities(self) -> Int64[Tensor, " count"]:
-        """The severity of every image, 1..5."""
+        """The severity of every image of a corrupted test set, 1..5."""
         return torch.tensor(SEVERITIES).repeat_interleave(len(self) // len(SEVERITIES))
 
 
@@ -81,8 +78,17 @@ class ArchiveRecord(Settings):
     md5: str | None = None
 
 
-class _ManifestFile(Settings):
-    """What both manifests share: reading and writing `manifest.json`."""
+class _Manifest(Settings):
+    """What the `manifest.json` of both kinds of data directory shares.
+
+    Attributes:
+        source: the settings that name it, without the path of a copy.
+        archives: what was read; empty where the images come from a directory or a package, or were made.
+    """
+
+    dataset: str
+    source: dict[str, Any]
+    archives: tuple[ArchiveRecord, ...] = ()
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -95,13 +101,11 @@ class _ManifestFile(Settings):
         try:
             return cls.model_validate_json(path.read_text())
         except FileNotFoundError:
-            raise UserError(f"There is no {path}. {_advice(directory)}") from None
+            raise _error(path, f"There is no {path}") from None
         except (ValidationError, UnicodeDecodeError) as error:
-            first = str(error).splitlines()
-            raise UserError(
-                f"{path} is not a manifest this version can read ({' '.join(' '.join(first[:3]).split())}). "
-                f"Delete {directory}. {_advice(directory)}"
-            ) from None
+            problem = " ".join(" ".join(str(error).splitlines()[:3]).split())
+            text = f"{path} is not a manifest this version can read ({problem}). Delete {directory}"
+            raise _error(path, text) from None
 
     def save(self, directory: Path) -> None:
         """Writes the manifest into a data directory."""
@@ -109,11 +113,10 @@ class _ManifestFile(Settings):
             temporary.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
 
 
-class Manifest(_ManifestFile):
+class Manifest(_Manifest):
     """Where the images of a data directory came from, and what they are.
 
     Attributes:
-        archives: what was read; empty where the images come from a directory or a package.
         class_names: in the order of the labels.
         counts: split -> class name -> number of images.
         sha256: split -> hash of its content (`Split.sha256`).
@@ -121,9 +124,6 @@ class Manifest(_ManifestFile):
         versions: of the packages that decoded the images.
     """
 
-    dataset: str
-    source: dict[str, Any]
-    archives: tuple[ArchiveRecord, ...] = ()
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     counts: dict[str, dict[str, int]]
@@ -138,20 +138,15 @@ class Manifest(_ManifestFile):
         return hashlib.sha256(json.dumps(self.sha256, sort_keys=True).encode()).hexdigest()
 
 
-class CorruptedManifest(_ManifestFile):
+class CorruptedManifest(_Manifest):
     """What a corrupted test set holds.
 
     Attributes:
-        source: settings of the archive, or of the functions that made the corruptions.
-        archives: what was read; empty where the corruptions were made.
         images: number of test images, N.
-        sha256: corruption -> hash of its content (`CorruptedImages.sha256`).
+        sha256: corruption -> hash of its content (`Split.sha256`).
         versions: of the packages that made the images.
     """
 
-    dataset: str
-    source: dict[str, Any]
-    archives: tuple[ArchiveRecord, ...] = ()
     corruptions: tuple[str, ...]
     image_shape: tuple[int, int, int]
     images: int
@@ -175,27 +170,27 @@ def save_split(path: Path, split: Split) -> None:
             raise
 
 
-def load_split(path: Path) -> Split:
-    """Reads a split, for instance `data/cifar10/train.safetensors`.
+def load_split(path: Path, *, corrupted: bool = False) -> Split:
+    """Reads a split, for instance `data/cifar10/train.safetensors`, or a corrupted test set, which names no classes.
 
     Raises:
         UserError: there is no such file, or it does not hold a split.
     """
-    images, labels, metadata = _load(path)
     try:
-        class_names = tuple(json.loads(metadata["class_names"]))
+        with safe_open(path, framework="pt") as file:
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+            class_names = () if corrupted else tuple(json.loads((file.metadata() or {})["class_names"]))
+    except FileNotFoundError:
+        raise _error(path, f"There is no {path}") from None
+    except SafetensorError as error:
+        raise _error(path, f"{path} is damaged ({error}). Delete {path.parent}") from None
     except (KeyError, json.JSONDecodeError):
-        raise UserError(f"{path} names no classes: it is not a split. {_advice(path.parent)}") from None
-    _check(path, images, labels, len(class_names))
+        raise _error(path, f"{path} names no classes: it is not a split") from None
+    _check(path, images, labels, None if corrupted else len(class_names))
     return Split(images, labels, class_names)
 
 
-def save_corruption(directory: Path, name: str, corrupted: CorruptedImages) -> None:
-    """Writes the test set under one corruption; the manifest follows when all are there."""
-    save_split(directory / f"{name}.safetensors", corrupted)
-
-
-def load_corruption(directory: Path, name: str) -> CorruptedImages:
+def load_corruption(directory: Path, name: str) -> Split:
     """Reads the test set under one corruption.
 
     Raises:
@@ -204,10 +199,7 @@ def load_corruption(directory: Path, name: str) -> CorruptedImages:
     names = corruption_names(directory)
     if name not in names:
         raise UserError(f"{directory} holds no corruption {name!r}; it holds: {', '.join(names)}.")
-    path = directory / f"{name}.safetensors"
-    images, labels, _ = _load(path)
-    _check(path, images, labels)
-    return CorruptedImages(images, labels)
+    return load_split(directory / f"{name}.safetensors", corrupted=True)
 
 
 def corruption_names(directory: Path) -> tuple[str, ...]:
@@ -232,37 +224,25 @@ def channel_statistics(
     return tuple(means), tuple(deviations)
 
 
-def _load(path: Path) -> tuple[Tensor, Tensor, dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.get_tensor("images"), file.get_tensor("labels"), file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError(f"There is no {path}. {_advice(path.parent)}") from None
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}). Delete {path.parent}. {_advice(path.parent)}") from None
-
-
-def _check(path: Path, images: Tensor, labels: Tensor, classes: int | None = None) -> None:
+def _check(path: Path, images: Tensor, labels: Tensor, classes: int | None) -> None:
     """Raises UserError unless there are images, one label each, and the labels name classes, or are five equal blocks."""
-    problem = None
     if images.dtype != torch.uint8 or images.ndim != 4:
         problem = f"images are {images.dtype} of shape {tuple(images.shape)}, but must be uint8 (N, C, H, W)"
     elif labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         problem = f"labels are {labels.dtype} of shape {tuple(labels.shape)}, but must be int64 ({len(images)},)"
     elif not len(labels):
         problem = "there are no images"
-    elif classes is None:
-        block = labels[: len(labels) // len(SEVERITIES)]
-        if not torch.equal(labels, block.repeat(len(SEVERITIES))):
-            problem = f"{len(labels)} labels are not the test set's labels five times, once for each severity"
-    elif labels.min() < 0 or labels.max() >= classes:
+    elif classes is not None and (labels.min() < 0 or labels.max() >= classes):
         problem = f"labels range over [{labels.min()}, {labels.max()}], but there are {classes} classes"
-    if problem:
-        raise UserError(f"{path}: {problem}. {_advice(path.parent)}")
+    elif classes is None and not torch.equal(labels, labels[: len(labels) // len(SEVERITIES)].repeat(len(SEVERITIES))):
+        problem = f"{len(labels)} labels are not the test set's labels five times, once for each severity"
+    else:
+        return
+    raise _error(path, f"{path}: {problem}")
 
 
-def _advice(directory: Path) -> str:
-    name = directory.name
-    if name.endswith("-corrupted"):
-        return f"Run the stage corrupt of {name.removesuffix('-corrupted')} to make the corrupted test set."
-    return f"Run the stage prepare of {name} to make the data."
+def _error(path: Path, text: str) -> UserError:
+    """The error of a file of a data directory, which ends in the stage that makes the directory."""
+    suite = path.parent.name.removesuffix("-corrupted")
+    stage, made = ("prepare", "data") if suite == path.parent.name else ("corrupt", "corrupted test set")
+    return UserError(f"{text}. Run the stage {stage} of {suite} to make the {made}.")

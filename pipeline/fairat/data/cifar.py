@@ -31,7 +31,13 @@ def read_cifar(path: Path, kind: Literal["cifar10", "cifar100"]) -> tuple[Split,
     train, test, meta, label = _LAYOUTS[kind]
     wanted = {*train, *test, meta}
     files = {member.name: content for member, content in members(path) if content and member.name in wanted}
-    parts = {name: _unpickled(path, name, content) for name, content in files.items()}
+    parts: dict[str, Any] = {}
+    for name, content in files.items():
+        try:
+            # Written by Python 2: its byte strings become text, as their keys need.
+            parts[name] = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        except _BAD_PICKLE as error:
+            raise UserError(f"{path}: {name} was not opened: {error}. Fetch the official archive again.") from None
     try:
         class_names = tuple(parts[meta][f"{label}_names"])
         return _split(parts, train, f"{label}s", class_names), _split(parts, test, f"{label}s", class_names)
@@ -50,14 +56,6 @@ def _split(parts: dict[str, Any], names: list[str], label_key: str, class_names:
     if not (len(labels) and 0 <= labels.min() <= labels.max() < len(class_names)):
         raise ValueError(f"{len(labels)} labels do not fit {len(class_names)} classes")
     return Split(torch.from_numpy(pixels.reshape(len(labels), 3, 32, 32)), labels, class_names)
-
-
-def _unpickled(path: Path, name: str, content: bytes) -> Any:
-    try:
-        # Written by Python 2: its byte strings become text, as their keys need.
-        return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except _BAD_PICKLE as error:
-        raise UserError(f"{path}: {name} was not opened: {error}. Fetch the official archive again.") from None
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -11,32 +11,21 @@ import numpy as np
 import torch
 
 from fairat.data.archives import members
-from fairat.data.canonical import (
-    SEVERITIES,
-    ArchiveRecord,
-    CorruptedImages,
-    CorruptedManifest,
-    Split,
-    save_corruption,
-)
+from fairat.data.canonical import SEVERITIES, CorruptedManifest, Split, save_split
 from fairat.data.corruptions import CORRUPTIONS, SMALLEST_SIDE, corrupt
-from fairat.data.corruptions.weather import PhotographsMissing, frost_directory
+from fairat.data.corruptions.weather import frost_directory
 from fairat.data.download import locate
 from fairat.errors import UserError
 from fairat.files import whole_directory
 from fairat.progress import progress
 from fairat.settings.data import CorruptedSource, MadeCorruptions
 
-_PACKAGES = ("imagecorruptions", "numpy", "pillow", "scipy", "torch")
-"""Packages whose versions can change a made pixel."""
+_PACKAGES = {"made": ("imagecorruptions", "numpy", "pillow", "scipy", "torch")}
+"""The packages on which the pixels of a source depend."""
 
 
 def prepare_corrupted(
-    name: str,
-    source: CorruptedSource | MadeCorruptions,
-    test: Split,
-    output_directory: Path,
-    archives_directory: Path,
+    name: str, source: CorruptedSource | MadeCorruptions, test: Split, output_directory: Path, archives_directory: Path
 ) -> CorruptedManifest:
     """Writes a corrupted test set corruption by corruption, and its manifest; the directory appears whole.
 
@@ -44,22 +33,17 @@ def prepare_corrupted(
         UserError: the archive cannot be had or read, lacks a corruption or belongs to another test set; images cannot be
             corrupted; the disk is full.
     """
-    archives: tuple[ArchiveRecord, ...] = ()
     if isinstance(source, MadeCorruptions):
-        try:
-            frost_directory()
-        except PhotographsMissing as error:
-            raise UserError(str(error)) from None
-        corrupted, versions = _made(test, source.seed), {package: version(package) for package in _PACKAGES}
+        corrupted, archives = _made(test, source.seed), ()
     else:
         path, record = locate(source, archives_directory)
-        corrupted, versions, archives = _official(path, test), {}, (record,)
+        corrupted, archives = _official(path, test), (record,)
     channels, height, width = test.images.shape[1:]
     hashes: dict[str, str] = {}
     with whole_directory(output_directory) as temporary:
         for corruption, images in corrupted:
-            block = CorruptedImages(images, test.labels.repeat(len(SEVERITIES)))
-            save_corruption(temporary, corruption, block)
+            block = Split(images, test.labels.repeat(len(SEVERITIES)))
+            save_split(temporary / f"{corruption}.safetensors", block)
             hashes[corruption] = block.sha256
         manifest = CorruptedManifest(
             dataset=name,
@@ -69,7 +53,7 @@ def prepare_corrupted(
             image_shape=(channels, height, width),
             images=len(test),
             sha256={corruption: hashes[corruption] for corruption in CORRUPTIONS},
-            versions=versions,
+            versions={package: version(package) for package in _PACKAGES.get(source.kind, ())},
         )
         manifest.save(temporary)
     return manifest
@@ -83,6 +67,13 @@ def _made(test: Split, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
             f"Images of shape {channels} x {height} x {width} cannot be corrupted: they need 1 or 3 channels and "
             f"sides of at least {SMALLEST_SIDE} pixels. Convert or enlarge them where the data set is prepared."
         )
+    try:
+        frost_directory()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'{error} Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run the command '
+            "again."
+        ) from None
     images = test.images.numpy()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -97,7 +88,7 @@ def _made(test: Split, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
 def _official(path: Path, test: Split) -> Iterator[tuple[str, torch.Tensor]]:
     """The corruptions of an archive such as CIFAR-10-C: uint8 arrays, channels last, severities 1..5 in blocks."""
     channels, height, width = test.images.shape[1:]
-    shape = (len(SEVERITIES) * len(test), height, width, channels)
+    labels = test.labels.repeat(len(SEVERITIES))
     missing = {*CORRUPTIONS, "labels"}
     for member, content in members(path):
         if content is None or member.suffix != ".npy" or member.stem not in missing:
@@ -108,14 +99,14 @@ def _official(path: Path, test: Split) -> Iterator[tuple[str, torch.Tensor]]:
             raise UserError(
                 f"{path}: {member} is not an array of numbers ({error}). Fetch the archive again."
             ) from None
-        problem = None
-        if member.stem == "labels" and not np.array_equal(array, test.labels.repeat(len(SEVERITIES)).numpy()):
-            problem = "not the labels of the test set five times"
-        if member.stem != "labels" and (array.dtype != np.uint8 or array.shape != shape):
-            problem = f"{array.dtype} of shape {array.shape}"
-        if problem:
+        if member.stem == "labels":
+            fits, found = np.array_equal(array, labels.numpy()), "not the labels of the test set five times"
+        else:
+            fits = array.dtype == np.uint8 and array.shape == (len(labels), height, width, channels)
+            found = f"{array.dtype} of shape {array.shape}"
+        if not fits:
             raise UserError(
-                f"{path}: {member.name} does not belong to this test set (it is {problem}). Name the corrupted test set of "
+                f"{path}: {member.name} does not belong to this test set (it is {found}). Name the corrupted test set of "
                 "the suite's own data as its `corruptions`, or set `corruptions: {kind: made}`."
             )
         missing.remove(member.stem)

@@ -18,16 +18,15 @@ def read_digits(test_fraction: float) -> tuple[Split, Split]:
     """
     from sklearn.datasets import load_digits
 
-    digits, classes = load_digits(return_X_y=True)
-    pixels = np.rint(digits.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
-    images, labels = torch.from_numpy(pixels), torch.from_numpy(classes.astype(np.int64))
-    class_names = tuple("0123456789")
-    counts = torch.bincount(labels)
+    values, classes = load_digits(return_X_y=True)
+    images = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8))
+    digits = Split(images, torch.from_numpy(classes.astype(np.int64)), tuple("0123456789"))
+    counts = torch.bincount(digits.labels)
     shares = share_of_classes(counts, test_fraction)
     if (shares == 0).any():
         raise UserError(
             f"A test fraction of {test_fraction:g} leaves a class of {counts.min()} digits none to test with. Set "
             "`test_fraction` to 0.01 or more, such as 0.2."
         )
-    test = rank_in_class(labels) >= (counts - shares)[labels]
-    return Split(images[~test], labels[~test], class_names), Split(images[test], labels[test], class_names)
+    is_test = rank_in_class(digits.labels) >= (counts - shares)[digits.labels]
+    return digits[~is_test], digits[is_test]

@@ -13,14 +13,8 @@ from fairat.files import disk_space_explained
 from fairat.progress import progress, say
 from fairat.settings.data import Archive
 
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds between attempts that bring nothing new; then the download gives up."""
-
 BLOCK = 1 << 16
 """Bytes written at once; a cut loses a block that has not come whole."""
-
-TIMEOUT = (10.0, 60.0)
-"""Seconds to wait for a connection, and for the next bytes."""
 
 _ELSEWHERE = "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."
 
@@ -48,14 +42,13 @@ def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
     return source.archive, record
 
 
-def fetch(url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = WAITS) -> tuple[Path, ArchiveRecord]:
-    """Downloads an archive unless it is there; what a cut leaves is kept as `<name>.part`, and resumed by the next call.
+def fetch(
+    url: str, directory: Path, md5: str, *, waits: tuple[float, ...] = (1, 2, 4, 8, 16)
+) -> tuple[Path, ArchiveRecord]:
+    """Downloads an archive unless it is there under the last part of its `url`.
 
-    Args:
-        url: its last part is the name of the file.
-        directory: where archives are kept.
-        md5: of the right file.
-        waits: seconds before each further attempt that brings nothing new.
+    What a cut leaves is kept as `<name>.part`, and resumed by the next call; `waits` are seconds before each further
+    attempt that brings nothing new.
 
     Raises:
         UserError: the server does not have the file or cannot be reached, the file has another hash, or the disk is full.
@@ -104,7 +97,10 @@ def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
             return _attempt(url, part)
         except RequestException as error:
             answer = error.response
-            reason = f"The download of {url} stopped: {_innermost(error)}."
+            cause: BaseException = error
+            while cause.__context__:
+                cause = cause.__context__
+            reason = f"The download of {url} stopped: {str(cause) or type(cause).__name__}."
         if answer is not None:
             reason = f"{url} answered {answer.status_code} {answer.reason}."
             if not (answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status_code in (408, 429)):
@@ -124,7 +120,8 @@ def _attempt(url: str, part: Path) -> None:
     import requests
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={_size(part)}-"} if _size(part) else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    # Seconds to wait for a connection, and for the next bytes.
+    with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # There is nothing behind the partial file: it is complete, which its hash will tell.
             return
@@ -152,9 +149,3 @@ def _attempt(url: str, part: Path) -> None:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__context__:
-        error = error.__context__
-    return str(error) or type(error).__name__

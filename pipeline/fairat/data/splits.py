@@ -1,10 +1,11 @@
 """Which images are for training, validation and testing: a rule on file order, no randomness."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from fairat.data.canonical import Split
@@ -13,12 +14,9 @@ from fairat.errors import UserError
 
 def rank_in_class(labels: Int64[Tensor, " count"]) -> Int64[Tensor, " count"]:
     """How many images of the same class stand before each image."""
-    order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels)
-    starts = counts.cumsum(0) - counts
-    ranks = torch.empty_like(labels)
-    ranks[order] = torch.arange(len(labels)) - starts[labels[order]]
-    return ranks
+    place_by_class = labels.argsort(stable=True).argsort()
+    return place_by_class - (counts.cumsum(0) - counts)[labels]
 
 
 def share_of_classes(counts: Int64[Tensor, " classes"], fraction: float) -> Int64[Tensor, " classes"]:
@@ -40,19 +38,21 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
     counts = torch.bincount(split.labels, minlength=len(split.class_names))
     shares = share_of_classes(counts, fraction)
     if (shares == 0).any():
-        smallest = int(counts.argmin())
-        images = int(counts[smallest])
+        images, smallest = min(zip(counts.tolist(), split.class_names, strict=True), key=lambda pair: pair[0])
+        remedy = "Add images to the class: it needs at least one to train with and one to validate with."
+        if images > 1:
+            remedy = f"Set `validation_fraction` to {ceil(1000 / images) / 1000:g} or more, or add images to the class."
         raise UserError(
-            f"Class {split.class_names[smallest]!r} has {images} training images: a validation fraction of {fraction:g} gives "
-            f"it none to validate with. {_remedy(images)}"
+            f"Class {smallest!r} has {images} training images: a validation fraction of {fraction:g} gives "
+            f"it none to validate with. {remedy}"
         )
-    validation = rank_in_class(split.labels) < shares[split.labels]
-    return _selected(split, ~validation), _selected(split, validation)
+    validates = rank_in_class(split.labels) < shares[split.labels]
+    return split[~validates], split[validates]
 
 
 def first_of_each_class(split: Split, count: int | None) -> Split:
     """The first `count` images of every class in file order; all where None, or of a class that has no more."""
-    return split if count is None else _selected(split, rank_in_class(split.labels) < count)
+    return split if count is None else split[rank_in_class(split.labels) < count]
 
 
 def without(split: Split, classes: Sequence[int]) -> Split:
@@ -72,16 +72,7 @@ def without(split: Split, classes: Sequence[int]) -> Split:
         )
     numbers = torch.full((count,), -1)
     numbers[kept] = torch.arange(len(kept))
-    labels = numbers[split.labels]
-    names = tuple(split.class_names[number] for number in kept)
-    return Split(split.images[labels >= 0], labels[labels >= 0], names)
-
-
-def _remedy(images: int) -> str:
-    if images < 2:
-        return "Add images to the class: it needs at least one to train with and one to validate with."
-    return f"Set `validation_fraction` to {ceil(1000 / images) / 1000:g} or more, or add images to the class."
-
-
-def _selected(split: Split, mask: Bool[Tensor, " count"]) -> Split:
-    return Split(split.images[mask], split.labels[mask], split.class_names)
+    others = replace(
+        split, labels=numbers[split.labels], class_names=tuple(split.class_names[number] for number in kept)
+    )
+    return others[others.labels >= 0]

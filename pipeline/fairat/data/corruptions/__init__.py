@@ -4,12 +4,13 @@ NumPy arrays in and out; what it does like the official construction, and what n
 """
 
 from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 
 from fairat.data.corruptions import blur, digital, noise, weather
-from fairat.data.corruptions.common import Draws, Pixels
-from fairat.data.corruptions.constants import CONSTANTS, CORRUPTIONS, Constants
+from fairat.data.corruptions.common import Images, Pixels, pixels, stream, unit
+from fairat.data.corruptions.constants import CONSTANTS, CORRUPTIONS
 from fairat.data.corruptions.spatter import spatter
 
 __all__ = ["CORRUPTIONS", "SMALLEST_SIDE", "corrupt"]
@@ -20,7 +21,7 @@ SMALLEST_SIDE = 8
 CHUNK_VALUES = 2**20
 """Values corrupted at once: a few dozen MiB of intermediate results per thread."""
 
-FUNCTIONS: dict[str, Callable[[Pixels, Constants, Draws], Pixels]] = {
+FUNCTIONS: dict[str, Callable[..., Images]] = {
     function.__name__: function
     for function in (
         *(noise.gaussian_noise, noise.shot_noise, noise.impulse_noise, noise.speckle_noise),
@@ -45,6 +46,6 @@ def corrupt(images: Pixels, name: str, severity: int, seed: int = 0) -> Pixels:
         seed: of the random numbers.
     """
     function, constants = FUNCTIONS[name], CONSTANTS[name][severity - 1]
-    draws, size = Draws(seed, name, severity), max(1, CHUNK_VALUES // images[0].size)
-    chunks = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([function(chunk, constants, draws) for chunk in chunks])
+    draws, size = cache(partial(stream, seed, name, severity)), max(1, CHUNK_VALUES // images[0].size)
+    chunks = (unit(images[start : start + size]) for start in range(0, len(images), size))
+    return np.concatenate([pixels(function(chunk, draws, *constants)) for chunk in chunks])

@@ -3,18 +3,17 @@
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import ndimage
 
-from fairat.data.corruptions.common import Draws, Pixels, gaussian, length_scale, pixels, smeared, unit, zoomed
-from fairat.data.corruptions.constants import Constants
+from fairat.data.corruptions.common import Draws, Images, gaussian, length_scale, pixels, smeared, unit, zoomed
 
 
-def defocus_blur(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def defocus_blur(images: Images, draws: Draws, radius: float, sigma: float) -> Images:
     """Averages over a disk with smoothed edges; images are mirrored about their border pixels."""
     scale = length_scale(images)
-    kernel = disk(constants[0] * scale, constants[1] * scale, reach=max(1, round(scale)))
-    return pixels(ndimage.correlate(unit(images), kernel[None, None], mode="mirror"))
+    kernel = disk(radius * scale, sigma * scale, reach=max(1, round(scale)))
+    return ndimage.correlate(images, kernel[None, None], mode="mirror")
 
 
 def disk(radius: float, sigma: float, reach: int) -> Float[np.ndarray, "side side"]:
@@ -28,47 +27,37 @@ def disk(radius: float, sigma: float, reach: int) -> Float[np.ndarray, "side sid
     return smooth / smooth.sum()
 
 
-def glass_blur(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def glass_blur(images: Images, draws: Draws, sigma: float, largest: float, rounds: int) -> Images:
     """Blurs, lets every pixel take the value of a near one, and blurs again.
 
     The official loop means to swap pixels from the last to the first. Its swap of two array views copies instead, and
-    at displacements of 0 or -1 it copies only from pixels it has not reached yet: each round is one gather.
+    at displacements of 0 or -1 it copies only from pixels it has not reached yet: each round is one gather. Pixels
+    within the largest displacement + 1 of the top and left border stay.
     """
-    scale = length_scale(images)
-    sigma, largest, rounds = constants[0] * scale, round(constants[1] * scale), int(constants[2])
-    blurred = pixels(gaussian(unit(images), sigma))
     batch, channel, height, width = images.shape
-    for turn in range(rounds):
-        shifts = draws(f"shifts {turn}").integers(-largest, largest, (batch, 2, height, width))
-        source = _shifted_indices(shifts, largest)
-        flat = np.take_along_axis(blurred.reshape(batch, channel, -1), source.reshape(batch, 1, -1), axis=2)
-        blurred = flat.reshape(images.shape)
-    return pixels(gaussian(unit(blurred), sigma))
-
-
-def _shifted_indices(
-    shifts: Int[np.ndarray, "batch 2 height width"], margin: int
-) -> Int[np.ndarray, "batch height width"]:
-    """Flat index of the pixel that each pixel copies: itself within `margin` + 1 of the top and left border."""
-    height, width = shifts.shape[2:]
+    scale = length_scale(images)
+    margin = round(largest * scale)
     rows, columns = np.indices((height, width))
     free = (rows > margin) & (rows <= height - margin) & (columns > margin) & (columns <= width - margin)
-    return (rows + shifts[:, 0] * free) * width + columns + shifts[:, 1] * free
+    blurred = pixels(gaussian(images, sigma * scale)).reshape(batch, channel, -1)
+    for turn in range(rounds):
+        shifts = free * draws(f"shifts {turn}").integers(-margin, margin, (batch, 2, height, width))
+        source = (rows + shifts[:, 0]) * width + columns + shifts[:, 1]
+        blurred = np.take_along_axis(blurred, source.reshape(batch, 1, -1), axis=2)
+    return gaussian(unit(blurred.reshape(images.shape)), sigma * scale)
 
 
-def motion_blur(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def motion_blur(images: Images, draws: Draws, radius: float, sigma: float) -> Images:
     """A trail in a direction of its own for every image, within 45 degrees of the horizontal."""
-    radius, sigma = (length * length_scale(images) for length in constants)
-    return smeared(images, radius, sigma, draws("angle").uniform(-45, 45, len(images)))
+    scale = length_scale(images)
+    return smeared(images, radius * scale, sigma * scale, draws("angle").uniform(-45, 45, len(images)))
 
 
-def zoom_blur(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def zoom_blur(images: Images, draws: Draws, *factors: float) -> Images:
     """The mean of the image and of its zooms by every factor."""
-    x = unit(images)
-    return pixels((x + zoomed(x, constants)) / (len(constants) + 1))
+    return (images + zoomed(images, factors)) / (len(factors) + 1)
 
 
-def gaussian_blur(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def gaussian_blur(images: Images, draws: Draws, sigma: float) -> Images:
     """A Gaussian; beyond the border, the border's value goes on."""
-    (sigma,) = constants
-    return pixels(gaussian(unit(images), sigma * length_scale(images)))
+    return gaussian(images, sigma * length_scale(images))

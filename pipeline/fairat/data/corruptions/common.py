@@ -2,39 +2,36 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from scipy import ndimage, sparse
-
-from fairat.data.corruptions.constants import REFERENCE_SIDE
 
 Pixels = UInt8[np.ndarray, "batch channel height width"]
 Images = Float[np.ndarray, "batch channel height width"]
+"""Values in [0, 1], in double precision as in the official construction; what a corruption puts outside is clipped."""
+
+Draws = Callable[[str], np.random.Generator]
+"""The random numbers of each purpose, where the last chunk of images left them."""
+
+REFERENCE_SIDE = 32
+"""Side in pixels of the images that the constants were written for."""
 
 
-class Draws:
-    """The random numbers of one corruption at one severity: one stream per purpose.
+def stream(seed: int, corruption: str, severity: int, purpose: str) -> np.random.Generator:
+    """The random numbers of one corruption at one severity for one purpose.
 
     Every stream is consumed image after image, so what an image draws depends on its position in the test set, and not
     on how the test set is cut into chunks.
     """
-
-    def __init__(self, seed: int, corruption: str, severity: int) -> None:
-        self._seed, self._name = seed, f"{corruption}/{severity}"
-        self._streams: dict[str, np.random.Generator] = {}
-
-    def __call__(self, purpose: str) -> np.random.Generator:
-        """The stream of a purpose, where the last chunk left it."""
-        if purpose not in self._streams:
-            digest = hashlib.sha256(f"{self._seed}/{self._name}/{purpose}/0".encode()).digest()
-            self._streams[purpose] = np.random.default_rng(int.from_bytes(digest[:8], "big") >> 1)
-        return self._streams[purpose]
+    digest = hashlib.sha256(f"{seed}/{corruption}/{severity}/{purpose}/0".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def unit(images: Pixels) -> Images:
-    """Pixels in [0, 1], in double precision as in the official construction."""
+    """Pixels as values in [0, 1]."""
     return images / 255.0
 
 
@@ -46,7 +43,7 @@ def pixels(images: Images) -> Pixels:
 def length_scale(images: np.ndarray) -> float:
     """How many pixels one pixel of a 32 x 32 image becomes: side / 32, but never less than 1.
 
-    Lengths are not made shorter below 32 pixels: a Gaussian of sigma 1 would have sigma 0.25 at a side of 8, which
+    Below 32 pixels lengths are not made shorter: a Gaussian of sigma 1 would have sigma 0.25 at a side of 8, which
     changes nothing.
     """
     return max(1.0, min(images.shape[-2:]) / REFERENCE_SIDE)
@@ -76,10 +73,7 @@ def zoomed(images: Images, factors: tuple[float, ...]) -> Images:
 def _zoom_operator(height: int, width: int, factors: tuple[float, ...]) -> sparse.csr_array:
     """`zoomed` as a matrix over flattened images: a zoom by many factors merges into a few neighbors per pixel."""
     terms = (sparse.kron(_zoom_axis(height, factor), _zoom_axis(width, factor), format="csr") for factor in factors)
-    total = sparse.csr_array((height * width, height * width))
-    for term in terms:
-        total = total + term
-    return total
+    return sparse.csr_array(sum(terms, start=sparse.csr_array((height * width, height * width))))
 
 
 def _zoom_axis(side: int, factor: float) -> sparse.csr_array:
@@ -96,19 +90,18 @@ def _zoom_axis(side: int, factor: float) -> sparse.csr_array:
     return sparse.csr_array((np.concatenate([1 - weight, weight]), (rows, columns)), shape=(side, side))
 
 
-def smeared(images: Pixels, radius: float, sigma: float, angles: Float[np.ndarray, " batch"]) -> Pixels:
+def smeared(images: Images, radius: float, sigma: float, angles: Float[np.ndarray, " batch"]) -> Images:
     """ImageMagick's motion blur: a Gaussian tail of 2 ceil(radius) + 1 pixels along each image's own direction.
 
         out(p) = sum_i k_i in(p + round_half_down(i (cos a, sin a))),   k_i ~ exp(-i^2 / (2 sigma^2)),  i = 0, 1, ...
 
+    ImageMagick reads 8 bits, rounds to 1/257 of a value, and cuts off the fraction when it writes 8 bits.
+
     Args:
-        images: values in 0..255; beyond the border, the border's value goes on.
+        images: beyond the border, the border's value goes on.
         radius: pixels.
         sigma: pixels.
         angles: degrees, clockwise from the direction of growing columns.
-
-    Returns:
-        Values in 0..255. ImageMagick rounds to 1/257 of a value, and cuts off the fraction when it writes 8 bits.
     """
     steps = np.arange(2 * math.ceil(radius) + 1)
     kernel = np.exp(-(steps**2) / (2 * sigma**2))
@@ -117,18 +110,14 @@ def smeared(images: Pixels, radius: float, sigma: float, angles: Float[np.ndarra
     offsets = np.ceil(directions[:, :, None] * steps - 0.5).astype(int)
     # Images whose directions round to the same pixels are blurred together.
     paths, path_of_image = np.unique(offsets.reshape(len(images), -1), axis=0, return_inverse=True)
-    result = np.empty_like(images)
+    values, (height, width) = pixels(images), images.shape[2:]
     for number, path in enumerate(paths.reshape(-1, 2, len(steps))):
         members = np.flatnonzero(path_of_image == number)
-        result[members] = _along(images[members], path, kernel)
-    return result
-
-
-def _along(images: Pixels, path: Int[np.ndarray, "2 steps"], kernel: Float[np.ndarray, " steps"]) -> Pixels:
-    height, width = images.shape[2:]
-    (top, left), (bottom, right) = -path.min(axis=1), path.max(axis=1)
-    padded = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)), mode="edge").astype(np.float32)
-    total = np.zeros(images.shape, np.float32)
-    for row, column, weight in zip(path[0] + top, path[1] + left, kernel, strict=True):
-        total += weight * padded[:, :, row : row + height, column : column + width]
-    return (np.rint(total * 257) // 257).astype(np.uint8)
+        (top, left), (bottom, right) = -path.min(axis=1), path.max(axis=1)
+        around = ((0, 0), (0, 0), (top, bottom), (left, right))
+        padded = np.pad(values[members], around, mode="edge").astype(np.float32)
+        total = np.zeros((len(members), *images.shape[1:]), np.float32)
+        for row, column, weight in zip(path[0] + top, path[1] + left, kernel, strict=True):
+            total += weight * padded[:, :, row : row + height, column : column + width]
+        values[members] = np.rint(total * 257) // 257
+    return unit(values)

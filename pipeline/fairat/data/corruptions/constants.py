@@ -7,12 +7,7 @@ ones.
 
 import numpy as np
 
-REFERENCE_SIDE = 32
-"""Side in pixels of the images that the constants were written for."""
-
-Constants = tuple[float, ...]
-
-CONSTANTS: dict[str, tuple[Constants, ...]] = {
+CONSTANTS: dict[str, tuple[tuple[float, ...], ...]] = {
     # standard deviation, in units of [0, 1] images
     "gaussian_noise": ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,)),
     # photons of a white pixel
@@ -64,6 +59,6 @@ CONSTANTS: dict[str, tuple[Constants, ...]] = {
     # factor and summand of the saturation of HSV
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 }
-"""Corruption -> the constants of severities 1..5; the 15 main ones, then the 4 extra ones."""
+"""Corruption -> what its function takes at severities 1..5; the 15 main ones, then the 4 extra ones."""
 
 CORRUPTIONS = tuple(CONSTANTS)

@@ -4,8 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from fairat.data.corruptions.common import Draws, Images, Pixels, gaussian, length_scale, luminance, pixels, unit
-from fairat.data.corruptions.constants import Constants
+from fairat.data.corruptions.common import Draws, Images, gaussian, length_scale, luminance
 
 WATER = (175 / 255, 238 / 255, 238 / 255)
 MUD = (63 / 255, 42 / 255, 20 / 255)
@@ -17,10 +16,11 @@ STRAIGHT, DIAGONAL, KNIGHT = 65536, 91750, 143976
 
 _UNREACHED = 2**40
 
-Layer = Float[np.ndarray, "batch height width"]
+Layers = Float[np.ndarray, "batch height width"]
+Bytes = UInt8[np.ndarray, "batch height width"]
 
 
-def spatter(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def spatter(images: Images, draws: Draws, *constants: float) -> Images:
     """Adds pale turquoise drops with a relief (severities 1 to 3), or covers with brown splashes (4 and 5)."""
     mean, deviation, sigma, threshold, strength, mud = constants
     batch, _, height, width = images.shape
@@ -29,14 +29,13 @@ def spatter(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
     noise = draws("liquid").normal(mean, deviation * scale, (batch, height, width))
     liquid = gaussian(noise, sigma * scale)
     liquid = np.where(liquid < threshold, 0, liquid)
-    x = unit(images)
     if mud:
         cover = gaussian((liquid > threshold).astype(float), strength * scale)
         cover = np.where(cover < 0.8, 0, cover)[:, None]
-        return pixels(x * (1 - cover) + cover * _color(MUD, x))
+        return images * (1 - cover) + cover * _color(MUD, images)
     # As in the official construction, what is brighter than white starts again from black.
     liquid = (liquid * 255).astype(int).astype(np.uint8)
-    return pixels(x + strength * _relief(liquid, FARTHEST * scale)[:, None] * _color(WATER, x))
+    return images + strength * _relief(liquid, FARTHEST * scale)[:, None] * _color(WATER, images)
 
 
 def _color(color: tuple[float, float, float], like: Images) -> Float[np.ndarray, "1 channel 1 1"]:
@@ -45,7 +44,7 @@ def _color(color: tuple[float, float, float], like: Images) -> Float[np.ndarray,
     return three if like.shape[1] == 3 else luminance(three)
 
 
-def _relief(liquid: UInt8[np.ndarray, "batch height width"], farthest: float) -> Layer:
+def _relief(liquid: Bytes, farthest: float) -> Layers:
     """The drops, brighter on the far side of their edges; the brightest point of every image is 1, if it has drops."""
     distance = distance_to(edges(liquid, 50, 150), farthest)
     smooth = _box(distance).astype(np.uint8)
@@ -56,13 +55,11 @@ def _relief(liquid: UInt8[np.ndarray, "batch height width"], farthest: float) ->
     return relief / np.where(highest > 0, highest, 1)
 
 
-def _box(layer: Layer) -> Layer:
-    return ndimage.correlate(layer, np.ones((1, 3, 3)), mode="mirror") / 9
+def _box(layers: Layers) -> Layers:
+    return ndimage.correlate(layers, np.ones((1, 3, 3)), mode="mirror") / 9
 
 
-def distance_to(
-    points: Bool[np.ndarray, "batch height width"], farthest: float
-) -> Float[np.ndarray, "batch height width"]:
+def distance_to(points: Bool[np.ndarray, "batch height width"], farthest: float) -> Layers:
     """Distance in pixels of every pixel to the nearest point of its own image, and at most `farthest`.
 
     As in OpenCV, Euclid's distance is approximated by the shortest path of steps to neighbors in the same row or
@@ -90,7 +87,7 @@ def _swept(distance: Int[np.ndarray, "batch height width"]) -> Int[np.ndarray, "
     return padded[:, 2:, 2:-2]
 
 
-def _equalized(layers: UInt8[np.ndarray, "batch height width"]) -> UInt8[np.ndarray, "batch height width"]:
+def _equalized(layers: Bytes) -> Bytes:
     """Histogram equalization of each layer: its darkest value becomes 0, its brightest 255; a flat layer stays."""
     batch, height, width = layers.shape
     flat = layers.reshape(batch, -1).astype(int)
@@ -103,46 +100,28 @@ def _equalized(layers: UInt8[np.ndarray, "batch height width"]) -> UInt8[np.ndar
     return np.take_along_axis(table, flat, axis=1).reshape(layers.shape).astype(np.uint8)
 
 
-def edges(
-    layers: UInt8[np.ndarray, "batch height width"], low: int, high: int
-) -> Bool[np.ndarray, "batch height width"]:
+def edges(layers: Bytes, low: int, high: int) -> Bool[np.ndarray, "batch height width"]:
     """Canny's edges: maxima of the gradient along itself above `low`, joined to one above `high`.
 
     The gradient is Sobel's, its magnitude |dx| + |dy|, and its direction one of four, as in OpenCV.
     """
-    values = layers.astype(int)
-    dx, dy = _sobel(values, along=2, across=1), _sobel(values, along=1, across=2)
+    values, sobel = layers.astype(int), np.outer([1, 2, 1], [-1, 0, 1])
+    dx, dy = (ndimage.correlate(values, kernel[None], mode="nearest") for kernel in (sobel, sobel.T))
     magnitude = np.abs(dx) + np.abs(dy)
-    thin = (magnitude > low) & _ridge(dx, dy, magnitude)
-    neighbors = np.zeros((3, 3, 3), bool)
-    neighbors[1] = True  # they lie in the same image
-    return ndimage.binary_propagation(thin & (magnitude > high), neighbors, mask=thin)
-
-
-def _sobel(values: Int[np.ndarray, "batch height width"], along: int, across: int) -> np.ndarray:
-    smooth = ndimage.correlate1d(values, [1, 2, 1], across, mode="nearest")
-    return ndimage.correlate1d(smooth, [-1, 0, 1], along, mode="nearest")
-
-
-def _ridge(
-    dx: Int[np.ndarray, "batch height width"],
-    dy: Int[np.ndarray, "batch height width"],
-    magnitude: Int[np.ndarray, "batch height width"],
-) -> Bool[np.ndarray, "batch height width"]:
-    """Where the magnitude is largest along the gradient: horizontal, vertical or one of the diagonals."""
-    tangent = np.tan(np.pi / 8)
-    horizontal = np.abs(dy) < tangent * np.abs(dx)
-    vertical = np.abs(dy) > (tangent + 2) * np.abs(dx)
-    falling = (dx < 0) == (dy < 0)
     padded = np.pad(magnitude, ((0, 0), (1, 1), (1, 1)))
 
     def near(row: int, column: int) -> np.ndarray:
-        height, width = magnitude.shape[1:]
-        return padded[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width]
+        return np.roll(padded, (-row, -column), axis=(1, 2))[:, 1:-1, 1:-1]
 
+    tangent = np.tan(np.pi / 8)
     along_row = (magnitude > near(0, -1)) & (magnitude >= near(0, 1))
     along_column = (magnitude > near(-1, 0)) & (magnitude >= near(1, 0))
     along_falling = (magnitude > near(-1, -1)) & (magnitude > near(1, 1))
     along_rising = (magnitude > near(-1, 1)) & (magnitude > near(1, -1))
-    diagonal = np.where(falling, along_falling, along_rising)
-    return np.where(horizontal, along_row, np.where(vertical, along_column, diagonal))
+    is_row, is_column = np.abs(dy) < tangent * np.abs(dx), np.abs(dy) > (tangent + 2) * np.abs(dx)
+    is_falling = (dx < 0) == (dy < 0)
+    ridge = np.select([is_row, is_column, is_falling], [along_row, along_column, along_falling], along_rising)
+    thin = (magnitude > low) & ridge
+    neighbors = np.zeros((3, 3, 3), bool)
+    neighbors[1] = True  # they lie in the same image
+    return ndimage.binary_propagation(thin & (magnitude > high), neighbors, mask=thin)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
+from PIL import Image
 
-from fairat.data.corruptions.common import Draws, Pixels, length_scale, luminance, pixels, smeared, unit, zoomed
-from fairat.data.corruptions.constants import Constants
+from fairat.data.corruptions.common import Draws, Images, length_scale, luminance, pixels, smeared, unit, zoomed
 
 FROST_SCALE = 0.2
 """Pixels of a 32 x 32 image per pixel of a photograph of frost."""
@@ -20,11 +20,7 @@ FROST_PHOTOGRAPHS = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "fr
 """What the official construction draws from. Its second and third are the same; it names a sixth, but never draws it."""
 
 
-class PhotographsMissing(Exception):
-    """The package that brings the photographs of frost is not installed."""
-
-
-def snow(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def snow(images: Images, draws: Draws, *constants: float) -> Images:
     """Whitens the image and lets flakes fall over it, once as drawn and once turned by 180 degrees."""
     mean, deviation, zoom, threshold, radius, sigma, weight = constants
     batch, _, height, width = images.shape
@@ -34,23 +30,21 @@ def snow(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
         flakes = zoomed(flakes, (zoom * scale,))
     flakes = np.where(flakes < threshold, 0, flakes)
     angles = draws("angle").uniform(-135, -45, batch)
-    flakes = unit(smeared(pixels(flakes), radius * scale, sigma * scale, angles))
-    x = unit(images)
-    whitened = weight * x + (1 - weight) * np.maximum(x, luminance(x) * 1.5 + 0.5)
-    return pixels(whitened + flakes + flakes[:, :, ::-1, ::-1])
+    flakes = smeared(flakes, radius * scale, sigma * scale, angles)
+    whitened = weight * images + (1 - weight) * np.maximum(images, luminance(images) * 1.5 + 0.5)
+    return whitened + flakes + flakes[:, :, ::-1, ::-1]
 
 
-def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def frost(images: Images, draws: Draws, image_weight: float, frost_weight: float) -> Images:
     """Adds a random crop of a random photograph of frost.
 
     Raises:
-        PhotographsMissing: the package with the photographs is not installed.
+        ModuleNotFoundError: the package with the photographs is not installed.
     """
-    image_weight, frost_weight = constants
     batch, channel, height, width = images.shape
     choices = draws("photograph").integers(len(FROST_PHOTOGRAPHS), size=batch)
     corners = draws("corner").random((batch, 2))
-    crops = np.empty_like(images)
+    crops = np.empty(images.shape, np.uint8)
     for number, name in enumerate(FROST_PHOTOGRAPHS):
         members = np.flatnonzero(choices == number)
         photograph = _photograph(name, FROST_SCALE * length_scale(images), (height, width), channel)
@@ -59,17 +53,20 @@ def frost(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
         rows = top[:, None, None] + np.arange(height)[:, None]
         columns = left[:, None, None] + np.arange(width)
         crops[members] = photograph[:, rows, columns].swapaxes(0, 1)
-    return np.clip(image_weight * images + frost_weight * crops, 0, 255).astype(np.uint8)
+    return unit(np.clip(image_weight * pixels(images) + frost_weight * crops, 0, 255).astype(np.uint8))
 
 
 def frost_directory() -> Path:
-    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported."""
+    """Where the package imagecorruptions keeps the photographs of frost. The package itself is never imported.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
     package = find_spec("imagecorruptions")
     if package is None or not package.submodule_search_locations:
-        raise PhotographsMissing(
+        raise ModuleNotFoundError(
             "The corruption frost needs the photographs of frost that come with the package imagecorruptions, which is "
-            'not installed. Install it with `make setup` or with `python -m pip install -e ".[corruptions]"`, and run '
-            "the command again."
+            "not installed."
         )
     return Path(package.submodule_search_locations[0]) / "frost"
 
@@ -79,8 +76,6 @@ def _photograph(
     name: str, scale: float, smallest: tuple[int, int], channels: int
 ) -> UInt8[np.ndarray, "channel height width"]:
     """A photograph of frost, resized bilinearly by `scale`, or by as much more as covers the `smallest` size."""
-    from PIL import Image
-
     image = Image.open(frost_directory() / name).convert("RGB").convert("RGB" if channels == 3 else "L")
     values = np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
     scale = max(scale, (smallest[0] + 1) / image.height, (smallest[1] + 1) / image.width)
@@ -89,16 +84,14 @@ def _photograph(
     return resized[0].round().to(torch.uint8).numpy()
 
 
-def fog(images: Pixels, constants: Constants, draws: Draws) -> Pixels:
+def fog(images: Images, draws: Draws, thickness: float, decay: float) -> Images:
     """Adds a random cloud to all channels, and dims so that the brightest possible value stays where it was."""
-    thickness, decay = constants
     batch, _, height, width = images.shape
     side = 2 ** math.ceil(math.log2(max(height, width)))
     wobble = draws("wobble").uniform(-1, 1, (batch, side, side))
-    x = unit(images)
-    brightest = x.max(axis=(1, 2, 3), keepdims=True)
+    brightest = images.max(axis=(1, 2, 3), keepdims=True)
     cloud = plasma(wobble, decay)[:, None, :height, :width]
-    return pixels((x + thickness * cloud) * brightest / (brightest + thickness))
+    return (images + thickness * cloud) * brightest / (brightest + thickness)
 
 
 def plasma(wobble: Float[np.ndarray, "batch side side"], decay: float) -> Float[np.ndarray, "batch side side"]:
