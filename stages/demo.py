@@ -15,8 +15,7 @@ OUTPUT = paths.DEMO
 
 def main() -> None:
     """Writes reports/demo.txt, which `make demo` prints."""
-    study = load_study()
-    content = suite_content(SUITE, study.suite(SUITE), study.runs_of(SUITE))
+    content = suite_content(SUITE, load_study())
     with whole_file(OUTPUT) as beside, beside.open("w") as file:
         console = Console(file=file, force_terminal=True, color_system="standard", width=100, highlight=False)
         for name in ("table1", "table2"):

@@ -1,7 +1,7 @@
 """One table or figure of a paper with our numbers, from the evidence there is; also all of them on the demo."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +14,17 @@ from fairat.files import whole_directory
 from fairat.papers.demo_report import demo_methods, demo_tables
 from fairat.papers.figure_rows import DEMO_FIGURES, FIGURES, FigureContent
 from fairat.papers.needs import DEMO_REPORT, DEMO_SUITE, PAPER_TARGETS, PaperTarget
-from fairat.papers.shown import Shown, look, wanted_by
-from fairat.papers.tables import Entry, Ours, entries, paper_table
+from fairat.papers.published import printed_cells
+from fairat.papers.reproduction import compare
+from fairat.papers.setting import about, caption, equal_weights, significant, without
+from fairat.papers.shown import Shown, look, record_of, wanted_by
+from fairat.papers.tables import Entry, Ours, entries, paper_table, rows_of
+from fairat.papers.versus import versus_table
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
-from fairat.rendering.notes import budget_notes
+from fairat.rendering.table import Table
 from fairat.results.aggregation import COLUMNS, aggregate
-from fairat.results.bootstrap import Bootstrap
-from fairat.study import Study, load_study
+from fairat.study import Study, load_study, run_key
 from fairat.training.record import RECORD
 
 
@@ -45,45 +48,49 @@ def main(
 
 
 def write_table(target: PaperTarget) -> tuple[list[Path], str]:
-    """Writes the table; returns its files, and what is missing."""
-    files = [paths.paper_table(target.name, suffix) for suffix in (".md", ".tex")]
-    return files, write_cells(target, entries(target), load_study(), files)
-
-
-def write_cells(
-    target: PaperTarget, shown: Sequence[Entry], study: Study, files: Sequence[Path], subject: str = ""
-) -> str:
-    """Writes some cells in the layout of a table, as Markdown and LaTeX; returns what is missing."""
+    """Writes the table, and the same with the printed numbers beside ours; returns its files, and what is missing."""
+    study, shown = load_study(), entries(target)
     found = look(wanted_by(entry.need for entry in shown), study)
-    missing = found.note()
-    grid = paper_table(target, shown, replace(ours(study, shown, found, [missing] if missing else []), subject=subject))
-    markdown, latex = files
-    markdown.parent.mkdir(parents=True, exist_ok=True)
-    write_markdown(markdown, grid)
-    write_latex(latex, grid)
-    return missing
+    side = ours(study, shown, found)
+    comparisons = compare(printed_cells(), side.table, study, {})
+    of_target = [one for one in comparisons if (one.cell.source, one.cell.table) == (target.source, target.number)]
+    files = write_formats(paper_table(target, shown, side), partial(paths.paper_table, target.name))
+    files += write_formats(versus_table(target, of_target, side), partial(paths.versus_table, target.name))
+    return files, found.note()
 
 
-def ours(study: Study, shown: Sequence[Entry], found: Shown, closing: Sequence[str]) -> Ours:
+def write_formats(table: Table, path: Callable[[str], Path]) -> list[Path]:
+    """Writes a table as Markdown and LaTeX; `path` takes a suffix. Returns the files."""
+    files = [path(".md"), path(".tex")]
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    write_markdown(files[0], table)
+    write_latex(files[1], table)
+    return files
+
+
+def ours(study: Study, shown: Sequence[Entry], found: Shown, subject: str = "") -> Ours:
     """Our side of a table, from the evidence that may be shown."""
-    suites = {entry.need.suite: study.suite(entry.need.suite) for entry in shown}
+    files, suites = [one.path for one in found.used], dict.fromkeys(entry.need.suite for entry in shown)
+    equal = equal_weights(filter(None, map(record_of, dict.fromkeys(one.key for one in found.used))))
+    rows = {name: rows_of([entry for entry in shown if entry.need.suite == name]) for name in suites}
+    keys = dict.fromkeys(run_key(*run) for entry in shown for run in entry.need.runs)
     return Ours(
-        table=tidy([one.path for one in found.used]),
-        titles={name: suite.title for name, suite in suites.items()},
-        notes={
-            (name, evaluation): note
-            for name, suite in suites.items()
-            for evaluation, note in budget_notes(suite.evaluation).items()
+        table=without(tidy(files), equal),
+        subject=subject,
+        titles={name: study.suite(name).title for name in suites},
+        closing=[missing] if (missing := found.note()) else [],
+        about={
+            "reasons": found.reasons() | equal,
+            "significant": significant(rows, files),
+            **about(study, [study.resolved[key] for key in keys if key in study.resolved]),
         },
-        reasons=found.reasons(),
-        closing=closing,
     )
 
 
-def tidy(files: Sequence[Path], replicates: int = 1) -> pd.DataFrame:
-    """The tidy table of some evidence, or an empty one. Tables show no intervals: one replicate makes them cheap."""
+def tidy(files: Sequence[Path]) -> pd.DataFrame:
+    """The tidy table of some evidence, or an empty one."""
     if files:
-        return aggregate(files, Bootstrap(replicates=replicates))
+        return aggregate(files)
     empty = pd.DataFrame(columns=list(COLUMNS))
     return empty.astype({"value": float, "low": float, "high": float, "seed": int, "images": int})
 
@@ -103,7 +110,7 @@ def write_figure(target: PaperTarget) -> tuple[list[Path], str]:
 
 def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence[Path]) -> str:
     """Draws into files, or nothing if no row is there; returns what is missing."""
-    from fairat.papers.figures import draw
+    from fairat.papers.figures import LAYOUT, draw
     from fairat.rendering.figures import put_remark, save_figure
 
     found = look(wanted_by(content.needs), study)
@@ -115,10 +122,11 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
     for path in files:
         path.unlink(missing_ok=True)
     if rows:
-        table = tidy([one.path for one in found.used if one.method not in absent], Bootstrap().replicates)
+        table = tidy([one.path for one in found.used if one.method not in absent])
         figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
-        if remark:
-            put_remark(figure, remark)
+        runs = [study.run(content.suite, row.method, 0) for row in rows]
+        said = (LAYOUT.get(name, ""), caption(study, runs, table, content.evaluations), remark)
+        put_remark(figure, " ".join(filter(None, said)))
         for path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_figure(figure, path)
@@ -128,12 +136,14 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
 def write_demo_report() -> None:
     """Every table that the demo has rows of, in the papers' layouts, and every figure."""
     study = load_study()
-    subject = f"{study.suite(DEMO_SUITE).title}, one seed"
+    subject = study.suite(DEMO_SUITE).title
     tables, missing = demo_tables(demo_methods(study)), {}
     with whole_directory(paths.DEMO_REPORT) as beside:
         for target, shown in tables.items():
-            files = [beside / f"{target.name}{suffix}" for suffix in (".md", ".tex")]
-            missing[target.name] = write_cells(target, shown, study, files, subject)
+            found = look(wanted_by(entry.need for entry in shown), study)
+            table = paper_table(target, shown, ours(study, shown, found, subject))
+            write_formats(table, lambda suffix, name=target.name: beside / f"{name}{suffix}")
+            missing[target.name] = found.note()
         for name, content in DEMO_FIGURES.items():
             files = [beside / f"{name}{suffix}" for suffix in (".pdf", ".png")]
             missing[name] = draw_figure(name, content, study, files)

@@ -9,10 +9,10 @@ from fairat import paths
 from fairat.console import console
 from fairat.errors import UserError
 from fairat.files import whole_directory, whole_file
-from fairat.papers.needs import PAPER_TARGETS, need
+from fairat.papers.needs import need
 from fairat.papers.published import printed_cells
 from fairat.papers.reproduction import VERDICTS, compare, comparison_table
-from fairat.papers.reproduction_pages import page, summary
+from fairat.papers.reproduction_pages import summary
 from fairat.papers.shown import look, wanted_by
 from fairat.results.aggregation import COLUMNS, aggregate
 from fairat.study import Study, load_study
@@ -32,14 +32,11 @@ def main(
     found = look([one for one in dict.fromkeys(wanted) if one.key in study.runs], study)
     files = [one.path for one in found.used]
     table = aggregate(files) if files else pd.DataFrame(columns=list(COLUMNS))
-    comparisons = compare(cells, table, study.suites, replaced)
+    comparisons = compare(cells, table, study, replaced)
     with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
-        for target in PAPER_TARGETS.values():
-            if target.kind == "table":
-                (directory / f"{target.name}.md").write_text(page(target, comparisons), encoding="utf-8")
     with whole_file(paths.REPRODUCTION) as beside:
-        beside.write_text(summary(comparisons, paths.REPRODUCED_CELLS.name), encoding="utf-8")
+        beside.write_text(summary(comparisons, paths.PAPER_TABLES.name), encoding="utf-8")
     verdicts = Counter(one.verdict for one in comparisons)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in VERDICTS)
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")

@@ -13,16 +13,16 @@ from fairat.files import whole_directory
 from fairat.methods.parts import ConstantMargin
 from fairat.papers.figures import radii
 from fairat.papers.rows import suite_rows
-from fairat.rendering.figures import class_accuracy, class_cfps, class_epsilon, save_figure
+from fairat.papers.setting import about, caption, equal_weights, significant, without
+from fairat.rendering.figures import class_accuracy, class_cfps, class_epsilon, put_remark, save_figure
 from fairat.rendering.filling import Content
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
-from fairat.rendering.notes import budget_notes
 from fairat.rendering.table import Row
 from fairat.rendering.tables import LAYOUTS
 from fairat.results.aggregation import read_table
 from fairat.settings.suite import Suite
-from fairat.study import Run, Training, load_study
+from fairat.study import Run, Study, Training, load_study
 from fairat.training.record import RunRecord
 from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     """Renders one suite."""
     study = load_study()
     runs, settings = study.runs_of(suite), study.suite(suite)
-    content = suite_content(suite, settings, runs)
+    content = suite_content(suite, study)
     # PDFs lie with the tables, for papers: DVC can show PNGs, but reports every PDF beside them as a failure.
     with whole_directory(paths.tables(suite)) as for_papers, whole_directory(paths.figures(suite)) as for_screens:
         for name, layout in LAYOUTS.items():
@@ -42,30 +42,37 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
             write_markdown(for_papers / f"{name}.md", table)
             write_latex(for_papers / f"{name}.tex", table)
         for name, figure in figures(suite, settings, runs, content):
+            put_remark(figure, caption(study, runs, content.table, ("clean", content.pgd)))
             save_figure(figure, for_papers / f"{name}.pdf")
             save_figure(figure, for_screens / f"{name}.png")
     console.print(f"{suite}: tables and figures in {paths.tables(suite)}, pictures in {paths.figures(suite)}")
 
 
-def suite_content(name: str, suite: Suite, runs: list[Run]) -> Content:
+def suite_content(name: str, study: Study) -> Content:
     """What fills the tables: numbers, rows, and what must be said beside them."""
-    methods = {run.method_name: run.presentation for run in runs}
+    runs, suite = study.runs_of(name), study.suite(name)
+    methods, records = (
+        {run.method_name: run.presentation for run in runs},
+        [RunRecord.load(run.directory) for run in runs],
+    )
+    equal, rows = equal_weights(records), suite_rows(list(methods.items()), suite.weights)
     return Content(
-        table=read_table(paths.metrics(name)),
-        rows=suite_rows(list(methods.items()), suite.weights),
+        table=without(read_table(paths.metrics(name)), equal),
+        rows=rows,
         suites={name: suite.title},
         pgd=f"pgd{suite.evaluation.pgd.steps[0]}",
-        notes={(name, evaluation): note for evaluation, note in budget_notes(suite.evaluation).items()},
-        reasons=absences(runs),
+        reasons=absences(records) | equal,
+        significant=significant({name: rows}, study.evidence_of(name)),
+        **about(study, runs),
     )
 
 
-def absences(runs: Sequence[Run]) -> dict[tuple[str, str, str], str]:
+def absences(records: Sequence[RunRecord]) -> dict[tuple[str, str, str], str]:
     """Why a (suite, method, weights) has no value, or fewer than it has seeds."""
     return {
-        (run.suite_name, run.method_name, name): weights.reason
-        for run in runs
-        for name, weights in RunRecord.load(run.directory).weights.items()
+        (record.suite, record.method, name): weights.reason
+        for record in records
+        for name, weights in record.weights.items()
         if not weights.present
     }
 

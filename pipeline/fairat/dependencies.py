@@ -77,22 +77,11 @@ def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:
 
 
 def _presentation(study: Study, suite: str) -> dict[str, Any]:
-    methods = {run.method_name: run.presentation for run in study.runs_of(suite)}
-    words = {"label", "short", "group", "ours"}
-    return {
-        "title": study.suites[suite].title,
-        "evaluation": study.suites[suite].evaluation.model_dump(mode="json"),
-        "methods": [(name, method.model_dump(include=words)) for name, method in methods.items()],
-    }
+    """Everything that a suite's captions and rows may say."""
+    methods = {run.method_name: run.presentation.model_dump(mode="json") for run in study.runs_of(suite)}
+    return {"suite": study.suites[suite].model_dump(mode="json"), "methods": list(methods.items())}
 
 
 def _presentation_of_paper(study: Study, suites: Iterable[str]) -> dict[str, Any]:
-    """Headings and budgets; the rows are the papers' own."""
-    return {
-        name: {
-            "title": study.suites[name].title,
-            "evaluation": study.suites[name].evaluation.model_dump(mode="json"),
-        }
-        for name in suites
-        if name in study.suites
-    }
+    """The same of all suites that a paper's table or figure shows."""
+    return {name: _presentation(study, name) for name in suites if name in study.suites}

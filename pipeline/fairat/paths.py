@@ -11,6 +11,7 @@ DEMO = Path("reports/demo.txt")
 DEMO_REPORT = Path("reports/demo_report")
 REPRODUCTION = Path("reports/reproduction.md")
 REPRODUCED_CELLS = Path("reports/reproduction")
+PAPER_TABLES = Path("reports/tables")
 REPORT = Path("reports/report.pdf")
 PUBLISHED = Path("reports/published/paper_results.csv")
 PUBLISHED_PARAMS = Path("reports/published/params.yaml")
@@ -76,7 +77,12 @@ def tables(suite: str) -> Path:
 
 def paper_table(name: str, suffix: str) -> Path:
     """A table of a paper with our numbers, as `.md` or `.tex`."""
-    return Path("reports/tables") / f"{name}{suffix}"
+    return PAPER_TABLES / f"{name}{suffix}"
+
+
+def versus_table(name: str, suffix: str) -> Path:
+    """The same with the printed numbers beside ours."""
+    return PAPER_TABLES / f"{name}_vs_paper{suffix}"
 
 
 def paper_figure(name: str, suffix: str) -> Path:

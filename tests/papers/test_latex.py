@@ -42,7 +42,7 @@ def test_no_character_of_a_label_or_title_of_the_study_stops_pdflatex():
 def test_the_greek_letters_of_bat_are_mathematics():
     table1, table2 = (source(PAPER_TARGETS[name], complete=True) for name in ("bat_table1", "bat_table2"))
     assert r"TRADES (1/$\lambda$ = 6) &" in table1
-    assert r"target(x\_clean\textasciicircum{}$\Phi$)" in table2
+    assert r"$x^{\Phi}_{\mathrm{clean}}$" in table2
     assert r"No. 5 is BAT. $\Phi$ marks the boundary points" in table2
 
 

@@ -15,10 +15,12 @@ from fairat.papers.reproduction import (
     compare,
     compared,
     comparison_table,
-    differences_in_setting,
     typical_spreads,
 )
-from fairat.papers.reproduction_pages import page, summary
+from fairat.papers.reproduction_pages import summary
+from fairat.papers.tables import Ours
+from fairat.papers.versus import versus_table
+from fairat.rendering.markdown import markdown
 from fairat.settings.suite import Suite
 from fairat.study import load_study
 
@@ -38,7 +40,7 @@ def cell(
     return one
 
 
-def found(one, *values, width=0.02, suite="cifar10", suites=None):
+def found(one, *values, width=0.02, suite="cifar10", of=None):
     """The cell against a tidy table with a value (a fraction) of each seed."""
     wanted = need(one)
     keys = {"suite": suite, "method": wanted.method, "weights": wanted.weights, "evaluation": wanted.evaluation}
@@ -47,14 +49,14 @@ def found(one, *values, width=0.02, suite="cifar10", suites=None):
         entry(value, seed=seed, **keys) | {"low": value - width / 2, "high": value + width / 2}
         for seed, value in enumerate(values)
     )
-    comparisons = compare(cells(), table, suites or study().suites, {wanted.suite: suite})
+    comparisons = compare(cells(), table, of or study(), {wanted.suite: suite})
     return comparisons[cells().index(one)]
 
 
 def tolerance(one, *values, half=0.0, typical=9.0):
     """Of numbers in percent, with intervals of `half` to either side."""
     intervals = [(value, value - half, value + half) for value in values]
-    return compared(one, need(one), intervals, study().suites["cifar10"], typical).tolerance
+    return compared(one, need(one), intervals, (), typical).tolerance
 
 
 def test_the_tolerance_is_the_formula_of_the_documentation():
@@ -115,7 +117,7 @@ def test_repetitions_of_one_experiment_are_within_as_often_as_said():
         half = 1.96 * sqrt(0.25 / images)
         ours = [(100 * value, 100 * (value - half), 100 * (value + half)) for value in trained[0]]
         one = replace(cell(), value=100 * trained[1].mean(), std=100 * trained[1].std(ddof=1), seeds=5, note="")
-        comparison = compared(one, need(one), ours, study().suites["cifar10"], 9.0)
+        comparison = compared(one, need(one), ours, (), 9.0)
         within += comparison.verdict == "within"
     assert within / trials == pytest.approx(0.95, abs=0.02)
 
@@ -171,12 +173,6 @@ def test_other_remarks_are_mentioned_only(token):
     assert comparison.remarks[-1].startswith(token)
 
 
-def test_the_suites_of_the_papers_differ_from_them_in_nothing_that_settings_tell():
-    for suite in ("cifar10", "cifar100", "cifar10_resnet18", "cifar100_resnet18"):
-        ours = [c for c in cells() if need(c).suite == suite]
-        assert {r for c in ours for r in differences_in_setting(c, need(c), study().suites[suite])} == set()
-
-
 SMALL = {
     "title": "Digits",
     "data": {"source": {"kind": "digits"}},
@@ -191,45 +187,20 @@ SMALL = {
 }
 
 
-def test_reduced_attacks_are_named():
-    suite = Suite.model_validate(SMALL)
-    reasons = {
-        one.evaluation: list(differences_in_setting(one, need(one), suite))[4:]
-        for one in cells()
-        if one.dataset == "cifar10" and one.source == "fairtat" and one.table in (1, 2)
-    }
-    assert reasons["clean"] == []
-    assert reasons["pgd"] == ["PGD-10 with steps of 6/255 and 1 restarts instead of 2/255 and 1"]
-    assert reasons["autoattack"] == ["AutoAttack with a reduced budget", "AutoAttack on 50 test images only"]
-
-
 def test_another_suite_in_the_place_of_the_papers_is_not_comparable_for_every_reason():
     one = cell(table=2, label="AT", evaluation="square", source="fairtat")
-    comparison = found(one, 0.5, suite="small", suites={"small": Suite.model_validate(SMALL)})
+    small = study().model_copy(update={"suites": {**study().suites, "small": Suite.model_validate(SMALL)}})
+    comparison = found(one, 0.5, suite="small", of=small)
     assert comparison.verdict == "not comparable"
     assert comparison.reasons == (
-        "other images: Digits (digits), not cifar10",
-        "a network of width 8 instead of 64",
-        "trained for 6% of the epochs",
+        "images digits instead of cifar10",
+        "network width 8 instead of 64",
         "radius 24/255 instead of 8/255",
-        "Square with 100 queries instead of 5,000",
-        "Square on 100 test images only",
+        "step size of training attacks 10/255 instead of 2/255",
+        "share of the epochs 0.06 instead of 1",
+        "test images of Square 100 instead of all",
+        "queries of Square 100 instead of 5000",
     )
-
-
-def test_made_corruptions_are_not_those_of_the_paper():
-    one = next(c for c in cells() if c.table == 10 and not c.note)
-    suite = study().suites["cifar10"]
-    made = suite.model_copy(
-        update={"data": study().suites["demo"].data.model_copy(update={"source": suite.data.source})}
-    )
-    assert list(differences_in_setting(one, need(one), made)) == ["other corrupted images (made), not CIFAR-10-C"]
-
-
-def test_a_transformer_without_its_checkpoint_is_not_comparable():
-    one = next(c for c in cells() if c.architecture == "xcit_s12")
-    reasons = list(differences_in_setting(one, need(one), study().suites["cifar10_xcit"]))
-    assert "trained from random weights: the checkpoint that the paper starts from is not set" in reasons
 
 
 def test_seeds_that_are_not_asked_for_do_not_count_and_missing_ones_are_mentioned():
@@ -247,7 +218,7 @@ def test_a_number_that_is_undefined_is_not_there():
 
 @cache
 def nothing_run():
-    return compare(cells(), tidy([]), study().suites, {})
+    return compare(cells(), tidy([]), study(), {})
 
 
 def test_without_runs_every_cell_is_not_run():
@@ -256,18 +227,46 @@ def test_without_runs_every_cell_is_not_run():
     assert "| all | 1379 | 0 | 0 | 0 | 0 | 1379 | – |" in summary(nothing_run(), "x")
 
 
-def test_the_pages_hold_every_printed_cell_once():
-    pages = {name: page(target, nothing_run()) for name, target in PAPER_TARGETS.items() if target.kind == "table"}
-    assert sum(text.count("| not run |") for text in pages.values()) == 1379
-    assert "| AT | cifar10, PGD-10, overall | 48.2 ± 0.3 | – | – | – | not run |" in pages["table7"]
-    assert "Fog, worst class" in pages["table3"]
+def versus(name, comparisons):
+    target = PAPER_TARGETS[name]
+    titles = {suite: settings.title for suite, settings in study().suites.items()}
+    of_target = [one for one in comparisons if (one.cell.source, one.cell.table) == (target.source, target.number)]
+    return versus_table(target, of_target, Ours(tidy([]), titles))
+
+
+def test_every_printed_number_stands_beside_ours_once():
+    tables = [versus(name, nothing_run()) for name, target in PAPER_TARGETS.items() if target.kind == "table"]
+    cells_of_tables = [
+        (column.label, cell)
+        for table in tables
+        for line in table.lines
+        for column, cell in zip(table.columns, line.cells, strict=True)
+    ]
+    printed = [cell for kind, cell in cells_of_tables if kind == "Printed" and cell.mean is not None]
+    assert len(printed) == 1379
+    assert {cell.number for kind, cell in cells_of_tables if kind == "Ours"} == {"–"}
+    assert "| AT " in markdown(versus("table7", nothing_run()))
+    assert "48.2 ± 0.3" in markdown(versus("table7", nothing_run()))
+
+
+def test_a_difference_is_signed_bold_beyond_the_tolerance_and_says_why_it_means_nothing():
+    lower, other = cell(table=1), cell(table=1, label="FAIR-TAT")
+    comparisons = [
+        found(lower, lower.value / 100 - 0.2),
+        found(other, other.value / 100, suite="demo"),
+        *(one for one in nothing_run() if one.cell.source == "fairtat" and one.cell.table == 1 and one.cell not in (lower, other)),
+    ]  # fmt: skip
+    text = markdown(versus("table1", comparisons))
+    assert "**−20.0**" in text
+    assert "0.0<sup>" in text
+    assert "images digits instead of cifar10" in text
 
 
 def test_every_record_of_the_list_says_why():
     one = cell(table=2, label="AT", evaluation="square")
     table = comparison_table([found(one, 0.5, suite="demo"), *nothing_run()[:1]])
     assert list(table["verdict"]) == ["not comparable", "not run"]
-    assert "other images: Digits" in table["reasons"].tolist()[0]
+    assert "images digits instead of cifar10" in table["reasons"].tolist()[0]
     assert table["tolerance"].notna().tolist() == [True, False]
     assert table["difference"].tolist()[0] == pytest.approx(50 - one.value)
 
@@ -277,7 +276,8 @@ def project(tmp_path, monkeypatch):
     for path in (paths.PARAMS, paths.RUNS, paths.OWN):
         shutil.copy(path, tmp_path)
     (tmp_path / paths.PUBLISHED).parent.mkdir(parents=True)
-    shutil.copy(paths.PUBLISHED, tmp_path / paths.PUBLISHED)
+    for path in (paths.PUBLISHED, paths.PUBLISHED_PARAMS):
+        shutil.copy(path, tmp_path / path)
     monkeypatch.chdir(tmp_path)
 
 
@@ -295,7 +295,6 @@ def test_the_stage_works_without_runs_and_with_some(project, capsys):
     ours = table[table["ours"].notna()]
     assert set(ours["ours"]) == {75.0, 50.0}
     assert set(ours["run"]) == {f"cifar10/at/{weights}" for weights in ("last", "ema", "fawa")}
-    assert len(list(paths.REPRODUCED_CELLS.glob("*.md"))) == 15
     assert "evaluations missing, 0 stale." in capsys.readouterr().out
 
 
@@ -311,7 +310,7 @@ def test_the_stage_shows_another_suite_if_told_and_refuses_what_it_cannot_read(p
     train(suite="demo", method="at")
     evaluate(suite="demo", method="at")
     report.main(["cifar10=demo"])
-    assert "other images: Digits (digits), not cifar10" in paths.REPRODUCTION.read_text()
+    assert "images digits instead of cifar10" in paths.REPRODUCTION.read_text()
     with pytest.raises(UserError) as error:
         report.main(["demo"])
     assert str(error.value) == "--instead takes SUITE=OTHER, such as cifar10=cifar10_jpeg, not 'demo'."

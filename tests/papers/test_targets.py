@@ -102,12 +102,18 @@ def test_a_target_depends_on_exactly_its_evidence_and_writes_its_files(target):
     below = {out for out in makers() for name in own if out == name or out.startswith(f"{name}/")}
     assert below == evidence_of(target)
     assert len(own) == len(set(own))
-    fixed = {str(paths.FINGERPRINTS / "paper" / target.name), str(paths.PUBLISHED)}
+    fixed = {str(paths.FINGERPRINTS / "paper" / target.name), str(paths.PUBLISHED.parent)}
     histories = {str(paths.run(*run)) for run in FIGURES[target.name].histories} if target.name in FIGURES else set()
     assert {*stage["deps"]} - fixed - {*own} == histories
-    place = paths.paper_table if target.kind == "table" else paths.paper_figure
-    suffixes = (".md", ".tex") if target.kind == "table" else (".pdf", ".png")
-    assert stage["outs"] == [str(place(target.name, suffix)) for suffix in suffixes]
+    if target.kind == "figure":
+        written = [paths.paper_figure(target.name, suffix) for suffix in (".pdf", ".png")]
+    else:
+        written = [
+            place(target.name, suffix)
+            for place in (paths.paper_table, paths.versus_table)
+            for suffix in (".md", ".tex")
+        ]
+    assert stage["outs"] == list(map(str, written))
 
 
 COUNTS = {

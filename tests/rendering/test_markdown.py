@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 from fairat.rendering.markdown import escaped, markdown, write_markdown
+from fairat.rendering.table import Address
 from fairat.rendering.tables import LAYOUTS
 
 from tests.rendering.toys import AT, OURS, content, entry, four, seeds
@@ -11,17 +12,23 @@ table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
 def test_a_small_table_reads_as_written_here():
     entries = [*four("at", 0.83465, 0.673, 0.479, None), *four("fair_tat", 0.8, 0.737, 0.4812, 0.2)]
-    assert markdown(table1(content(entries, (AT, replace(OURS, label="FAIR-TAT_2"))))) == (
-        "**Accuracy (%) without attack and under PGD-10, overall and of the worst class.**\n"
+    rows, better = (
+        (AT, replace(OURS, label="FAIR-TAT_2")),
+        Address("demo", "fair_tat", "last", "pgd10", "overall_accuracy"),
+    )
+    assert markdown(table1(content(entries, rows, significant={better}))) == (
+        "**Accuracy (%) without attack and under PGD-10, overall and of the worst class. 100 test images, 1 seed.**\n"
         "\n"
         "Digits\n"
         "\n"
-        "| Method        | Clean<br>Overall |  Clean<br>Worst | PGD-10<br>Overall | PGD-10<br>Worst |\n"
-        "| :------------ | ---------------: | --------------: | ----------------: | --------------: |\n"
-        "| AT            |         **83.5** | <ins>67.3</ins> |   <ins>47.9</ins> |   –<sup>a</sup> |\n"
-        "| FAIR-TAT\\_2 ◇ |  <ins>80.0</ins> |        **73.7** |          **48.1** |            20.0 |\n"
+        "| Method        |    Clean<br>Overall | Clean<br>Worst Class |                PGD-10<br>Overall | PGD-10<br>Worst Class |\n"
+        "| :------------ | ------------------: | -------------------: | -------------------------------: | --------------------: |\n"
+        "| AT            | <ins>**83.5**</ins> |                 67.3 |                             47.9 |         –<sup>a</sup> |\n"
+        "| FAIR-TAT\\_2 ◇ |                80.0 |  <ins>**73.7**</ins> | <ins>**48.1**</ins><sup>\\*</sup> |                  20.0 |\n"
         "\n"
-        "- Bold: best of its column; underlined: second best.\n"
+        "- Bold: the best of a base and the rows of ours beside it.\n"
+        "- Underlined: the best of its column.\n"
+        "- \\*: differs from its base; the 95% interval of the difference leaves out zero (paired bootstrap).\n"
         "- ◇: ours.\n"
         "- <sup>a</sup> not evaluated\n"
     )
@@ -29,8 +36,8 @@ def test_a_small_table_reads_as_written_here():
 
 def test_spreads_stand_beside_the_mark_not_inside():
     text = markdown(table1(content([*seeds([0.4, 0.5]), *seeds([0.6, 0.6], method="fair_tat")])))
-    assert " **60.0** ± 0.0 |" in text
-    assert " <ins>45.0</ins> ± 7.1 |" in text
+    assert " <ins>**60.0**</ins> ± 0.0 |" in text
+    assert " 45.0 ± 7.1 |" in text
 
 
 def test_suites_side_by_side_stand_in_the_headings():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 def table(columns, spread=None):
     """One line; column `number` holds `number` percent."""
     line = Slot(("AT",), cells=tuple(Cell(number / 100, spread) for number in range(len(columns))))
-    return Table("name", "caption", "Method", tuple(map(Slot, columns)), (line,))
+    return Table("name", "caption", ("Method",), tuple(map(Slot, columns)), (line,))
 
 
 def numbers(part):

@@ -5,7 +5,7 @@ import pytest
 from fairat import paths
 from fairat.errors import UserError
 from fairat.rendering.filling import Content
-from fairat.rendering.table import Row
+from fairat.rendering.table import Address, Row
 from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, OURS, TRADES, content, entry, four, of_classes, seeds
@@ -13,7 +13,7 @@ from tests.rendering.toys import AT, OURS, TRADES, content, entry, four, of_clas
 table1, table2, table3, table9, classes_clean, classes_pgd = LAYOUTS.values()
 SUITES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 EVALUATIONS = {"clean": "Clean", "pgd10": "PGD-10", "autoattack": "AutoAttack", "square": "Square"}
-METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst"}
+METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst Class"}
 
 
 def printed(number):
@@ -37,7 +37,9 @@ def cells(table):
 
 
 def marks(table):
-    return [[cell.mark for cell in line.cells] for line in table.lines]
+    """B for bold, U for underlined, * for significant."""
+    letters = {"bold": "B", "underlined": "U", "significant": "*"}
+    return [["".join(sorted(letters[mark] for mark in cell.marks)) for cell in line.cells] for line in table.lines]
 
 
 @pytest.mark.parametrize(("number", "layout", "shape"), [(1, table1, (23, 8)), (2, table2, (22, 6))])
@@ -73,7 +75,7 @@ def test_tables_3_and_9_have_the_printed_lines_columns_and_numbers(number, layou
     assert (len(table.lines), len(table.columns)) == (18, 9)
 
 
-def test_the_best_and_the_second_of_each_column_are_marked():
+def test_the_better_of_a_pair_is_bold_and_the_best_of_a_column_underlined():
     entries = [
         *four("at", 0.8, 0.5, 0.4, 0.1),
         *four("fair_tat", 0.7, 0.6, 0.5, 0.2),
@@ -81,10 +83,65 @@ def test_the_best_and_the_second_of_each_column_are_marked():
     ]
     table = table1(content(entries, (AT, OURS, TRADES)))
     assert marks(table) == [
-        ["second", "second", "second", ""],
-        ["", "best", "best", "best"],
-        ["best", "", "", "second"],
+        ["B", "", "", ""],
+        ["", "BU", "BU", "BU"],
+        ["U", "", "", ""],
     ]
+
+
+def test_clean_training_takes_no_mark_and_hides_none():
+    entries = [*four("at", 0.8, 0.5, 0.4, 0.1), *four("fair_tat", 0.7, 0.6, 0.5, 0.2), *four("clean", 0.9, 0.8, 0, 0)]
+    table = table1(content(entries, (AT, OURS, Row("clean", "last", "Clean Training", reference=True))))
+    assert marks(table) == [["BU", "", "", ""], ["", "BU", "BU", "BU"], [""] * 4]
+
+
+def test_weight_sets_are_pairs_of_their_own():
+    rows = [AT, OURS, replace(AT, weights="ema"), replace(OURS, weights="ema")]
+    entries = [
+        *four("at", 0.8, 0.5, 0.4, 0.1), *four("fair_tat", 0.7, 0.6, 0.5, 0.2),
+        *four("at", 0.6, 0.3, 0.2, 0.05, weights="ema"), *four("fair_tat", 0.5, 0.4, 0.3, 0.07, weights="ema"),
+    ]  # fmt: skip
+    assert marks(table1(content(entries, rows)))[2:] == [["B", "", "", ""], ["", "B", "B", "B"]]
+
+
+def test_without_its_base_a_row_of_ours_is_no_pair():
+    entries = [*four("fair_tat", 0.7, 0.6, 0.5, 0.2), *four("fair_tat_uniform", 0.6, 0.5, 0.4, 0.1)]
+    table = table1(content(entries, (OURS, replace(OURS, method="fair_tat_uniform"))))
+    assert marks(table) == [["U"] * 4, [""] * 4]
+
+
+def test_a_difference_by_more_than_chance_has_a_star_and_a_legend():
+    entries = [*four("at", 0.8, 0.5, 0.4, 0.1), *four("fair_tat", 0.7, 0.6, 0.5, 0.2)]
+    better = Address("demo", "fair_tat", "last", "pgd10", "worst_class_accuracy")
+    table = table1(content(entries, significant={better}))
+    assert marks(table)[1] == ["", "BU", "BU", "*BU"]
+    assert any(note.startswith("*: differs from its base") for note in table.notes)
+    assert not any(note.startswith("*") for note in table1(content(entries)).notes)
+
+
+def test_a_caption_names_the_experiment_its_images_and_seeds():
+    def setting(evaluations):
+        return f"A small network, {' and '.join(evaluations)}."
+
+    table = table1(content(seeds([0.4, 0.5]), (AT,), setting=setting))
+    assert table.caption == (
+        "Accuracy (%) without attack and under PGD-10, overall and of the worst class. A small network, clean. "
+        "100 test images, 2 seeds."
+    )
+
+
+def test_a_toy_says_so_in_the_captions_first_words_and_lists_what_differs():
+    table = table1(
+        content([entry(0.5)], (AT,), differences=lambda _: ["network width 8 instead of 64", "radius 4/255"])
+    )
+    assert table.caption.startswith("Not the papers' settings. Accuracy")
+    assert "Not the papers' settings: network width 8 instead of 64; radius 4/255." in table.notes
+
+
+def test_suites_that_saw_different_images_are_told_apart():
+    entries = [entry(0.5, suite="cifar10", images=10_000), *seeds([0.3, 0.4], suite="cifar100")]
+    caption = table1(content(entries, (AT,), suites=SUITES)).caption
+    assert caption.endswith("CIFAR-10: 10,000 test images, 1 seed; CIFAR-100: 100 test images, 2 seeds.")
 
 
 def test_what_prints_equal_is_tied_and_ties_are_all_marked():
@@ -94,16 +151,17 @@ def test_what_prints_equal_is_tied_and_ties_are_all_marked():
         *four("trades", 0.7, 0.4, 0, 0),
     ]
     table = table1(content(entries, (AT, OURS, TRADES)))
-    assert [line[0] for line in marks(table)] == ["best", "best", "second"]
-    assert [line[1] for line in marks(table)] == ["best", "best", "second"]
+    assert [line[0] for line in marks(table)] == ["U", "U", ""]
+    assert [line[1] for line in marks(table)] == ["U", "U", ""]
+    assert [line[2] for line in marks(table)] == [""] * 3
 
 
 def test_a_number_without_rivals_is_not_marked():
     alone = table1(content(four("at", 0.8, 0.5, 0.4, 0.1), (AT,)))
     assert marks(alone) == [[""] * 4]
-    assert not any("Bold" in note for note in alone.notes)
+    assert not any("Bold" in note or "Underlined" in note for note in alone.notes)
     one_missing = table1(content([*four("at", 0.8, 0.5, 0.4, 0.1), *four("fair_tat", 0.7, None, None, None)]))
-    assert marks(one_missing) == [["best", "", "", ""], ["second", "", "", ""]]
+    assert marks(one_missing) == [["BU", "", "", ""], [""] * 4]
 
 
 def test_missing_numbers_are_dashes_that_say_why():
@@ -214,8 +272,8 @@ def test_the_best_of_a_corruption_is_sought_along_its_line():
     ]
     table = table9(content(entries))
     assert [line.label for line in table.lines] == ["Snow", "Fog"]
-    assert marks(table) == [["second", "best"], ["best", "second"]]
-    assert "Bold: best of all 2 columns in a row; underlined: second best." in table.notes
+    assert marks(table) == [["", "U"], ["U", ""]]
+    assert "Underlined: the best of a line." in table.notes
 
 
 def test_corruptions_nobody_evaluated_are_named():

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.rendering.test_latex import everything
-from tests.rendering.toys import AT, content, entry, four
+from tests.rendering.toys import AT, OURS, content, entry, four
 
 table1, table9 = LAYOUTS["table1"], LAYOUTS["table9"]
 
@@ -25,15 +25,17 @@ def test_a_small_table_reads_as_written_here():
     lines = [line.rstrip() for line in printed(table1(content(entries)), 80).splitlines()]
     assert lines == [
         "Accuracy (%) without attack and under PGD-10, overall and of the worst class.",
+        "100 test images, 1 seed.",
         "",
         "Digits",
-        "             Clean        PGD-10",
-        "Method     Overall Worst Overall Worst",
+        "             Clean Worst  PGD-10 Worst",
+        "Method     Overall Class Overall Class",
         "──────────────────────────────────────",
-        "AT            83.5  67.3    47.9   – a",
+        "AT            83.5  67.3    47.9    –a",
         "FAIR-TAT ◇    80.0  73.7    48.1  20.0",
         "",
-        "Bold: best of its column; underlined: second best.",
+        "Bold: the best of a base and the rows of ours beside it.",
+        "Underlined: the best of its column.",
         "◇: ours.",
         "a not evaluated",
     ]
@@ -60,11 +62,18 @@ def test_parts_have_every_column_once():
     assert text.count("Fog") == 3
 
 
-def test_the_best_is_bold_and_the_second_underlined():
-    entries = [*four("at", 0.8, None, None, None), *four("fair_tat", 0.7, None, None, None)]
-    text = printed(table1(content(entries)), 80, force_terminal=True, color_system="standard")
-    assert "\x1b[1m80.0\x1b[0m" in text
-    assert "\x1b[4m70.0\x1b[0m" in text
+def test_the_better_of_a_pair_is_bold_and_the_best_of_a_column_underlined():
+    entries = [
+        *four("at", 0.8, None, 0.1, None),
+        *four("fair_tat", 0.7, None, 0.2, None),
+        *four("m", 0.75, None, 0.3, None),
+    ]
+    text = printed(
+        table1(content(entries, (AT, OURS, replace(AT, method="m")))), 80, force_terminal=True, color_system="standard"
+    )
+    assert "\x1b[1;4m80.0\x1b[0m" in text
+    assert "\x1b[1m20.0\x1b[0m" in text
+    assert "\x1b[4m30.0\x1b[0m" in text
 
 
 def test_names_are_no_markup():

@@ -52,7 +52,7 @@ def of_classes(
 
 
 AT = Row("at", "last", "AT", "AT")
-OURS = Row("fair_tat", "last", "FAIR-TAT", "AT", ours=True)
+OURS = Row("fair_tat", "last", "FAIR-TAT", "AT", ours=True, base="at")
 TRADES = Row("trades", "last", "TRADES", "TRADES")
 
 

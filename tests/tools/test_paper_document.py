@@ -69,7 +69,7 @@ def test_every_generated_table_and_figure_fits_the_pages_of_one_document(reports
 
 def wide_note(text):
     cells = (Cell(0.5),)
-    return Table("x", "Caption.", "Row", (Slot(("Suite", "Number")),), (Slot(("AT",), cells=cells),), notes=(text,))
+    return Table("x", "Caption.", ("Row",), (Slot(("Suite", "Number")),), (Slot(("AT",), cells=cells),), notes=(text,))
 
 
 @pytest.mark.slow

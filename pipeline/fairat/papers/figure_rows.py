@@ -1,7 +1,7 @@
 """What the papers' figures show: data only, so that the graph can be written without drawing.
 
-FAIR-TAT does not identify the networks of its Figures 1 and 3. A row is added by adding it here;
-`python -m fairat.papers.graph` then tells DVC.
+FAIR-TAT does not identify the networks of its Figures 1 and 3. A row is added by adding it here, and its evidence to the
+figure's dependencies in dvc.yaml.
 """
 
 from collections.abc import Mapping

@@ -39,6 +39,13 @@ def draw(name: str, content: FigureContent, rows: Sequence[Row], table: pd.DataF
     raise AssertionError(f"no figure {name}")
 
 
+LAYOUT = {
+    "figure1": "Left: without attack; right: under PGD-10.",
+    "bat_figure4": "Above: without attack; below: under PGD-20.",
+}
+"""Which panel is what, where a figure has two of one kind."""
+
+
 def radii(run: Path, method: str) -> pd.DataFrame:
     """Radius of every class in every epoch of a run."""
     table = pd.read_csv(

@@ -4,7 +4,7 @@ docs/reproduction.md has the assumptions, and which remarks on a printed cell ru
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, median, stdev
@@ -12,11 +12,10 @@ from typing import Literal
 
 import pandas as pd
 
-from fairat.papers.needs import Need, need
+from fairat.papers.needs import Need, need, stage_of
 from fairat.papers.published import PrintedCell
-from fairat.rendering.notes import QUERIES, reduced
-from fairat.rendering.table import evaluation_heading
-from fairat.settings.suite import Suite
+from fairat.papers.setting import differences
+from fairat.study import Study
 
 Verdict = Literal["within", "better", "worse", "not comparable", "not run"]
 Interval = tuple[float, float, float]
@@ -28,9 +27,6 @@ TOLERANCE = 1.96
 _DOUBTED = re.compile(r"uncertain:|suspicious: (?!std )|repeated: run of|inconsistent: (worst class|overall|avg std)")
 """Remarks that say that a printed value is not what its place says: a guess, implausible, a run of cells equal to another
 method's, or in contradiction to arithmetic. All others are mentioned beside the verdict."""
-_NETWORKS = {"preactresnet18": "preact_resnet18", "resnet18": "resnet18", "xcit_s12": "xcit_s12"}
-_WIDTH = 64
-_EPSILON, _STEP = 8 / 255, 2 / 255
 
 
 @dataclass(frozen=True)
@@ -78,14 +74,14 @@ class Comparison:
 
 
 def compare(
-    cells: Sequence[PrintedCell], table: pd.DataFrame, suites: Mapping[str, Suite], instead: Mapping[str, str]
+    cells: Sequence[PrintedCell], table: pd.DataFrame, study: Study, instead: Mapping[str, str]
 ) -> list[Comparison]:
     """One comparison per printed cell, in their order.
 
     Args:
         cells: all printed ones.
         table: the tidy table of what was run, of all suites.
-        suites: their settings.
+        study: with the settings of what was run.
         instead: suite that stands in for another, by the name of the latter.
     """
     keys = ["suite", "method", "weights", "evaluation", "corruption", "metric"]
@@ -99,19 +95,24 @@ def compare(
         suite = instead.get(wanted.suite, wanted.suite)
         key = (suite, wanted.method, wanted.weights, wanted.evaluation, wanted.corruption, wanted.metric)
         values = [found[key][seed] for seed in wanted.seeds if seed in found.get(key, {})]
-        comparisons.append(
-            compared(cell, wanted, values, suites[suite], spreads[_kind(cell)]) if values else Comparison(cell, wanted)
-        )
+        if not values:
+            comparisons.append(Comparison(cell, wanted))
+            continue
+        of_setting = differences(study, suite, [wanted.method], [stage_of(wanted.evaluation)], wanted.suite)
+        comparisons.append(compared(cell, wanted, values, of_setting, spreads[_kind(cell)]))
     return comparisons
 
 
-def compared(cell: PrintedCell, wanted: Need, values: Sequence[Interval], suite: Suite, typical: float) -> Comparison:
+def compared(
+    cell: PrintedCell, wanted: Need, values: Sequence[Interval], of_setting: Sequence[str], typical: float
+) -> Comparison:
     """One printed cell against value, low and high of each of our seeds, in percent.
 
         tolerance = 1.96 * sqrt(s_ours^2 / n_ours + s_printed^2 / n_printed + 2 e^2)
 
     with e the standard error of one evaluation over test images, as if the two had drawn their own: an interval is 1.96 e
     to each side. A side without a spread s over seeds has that of the other side; where neither has one, the typical one.
+    `of_setting` says in what our experiment is not the paper's.
     """
     numbers = [value for value, _, _ in values]
     std, printed = stdev(numbers) if len(numbers) > 1 else None, _spread(cell)
@@ -120,7 +121,7 @@ def compared(cell: PrintedCell, wanted: Need, values: Sequence[Interval], suite:
     n_printed = 1 if cell.std is None else cell.seeds or len(wanted.seeds)
     e_squared = mean(((high - low) / 2 / TOLERANCE) ** 2 for _, low, high in values)
     tolerance = TOLERANCE * sqrt(s_ours**2 / len(values) + s_printed**2 / n_printed + 2 * e_squared)
-    reasons = (*filter(_DOUBTED.match, cell.remarks), *differences_in_setting(cell, wanted, suite))
+    reasons = (*filter(_DOUBTED.match, cell.remarks), *of_setting)
     return Comparison(cell, wanted, mean(numbers), std, len(values), tolerance, reasons)
 
 
@@ -142,43 +143,6 @@ def _kind(cell: PrintedCell) -> tuple[str, str]:
     """Evaluation, and overall or worst class. No deviation is printed under corruptions: they count as clean."""
     evaluation = "clean" if cell.evaluation == "corruption" else cell.evaluation
     return evaluation, "worst" if cell.metric.startswith("worst") else "overall"
-
-
-def differences_in_setting(cell: PrintedCell, wanted: Need, suite: Suite) -> Iterator[str]:
-    """In what the suite is not the paper's experiment, as far as its settings tell."""
-    source, corruptions, network = suite.data.source.kind, suite.data.corruptions.kind, suite.architecture
-    if source != cell.dataset.removesuffix("-c"):
-        yield f"other images: {suite.title} ({source}), not {cell.dataset}"
-    elif cell.evaluation == "corruption" and corruptions != "cifar10c":
-        yield f"other corrupted images ({corruptions}), not CIFAR-10-C"
-    if bool(suite.data.without_classes) != any(remark.startswith("scope:") for remark in cell.remarks):
-        yield "other classes"
-    if network.kind != _NETWORKS[cell.architecture]:
-        yield f"another network: {network.kind}"
-    elif (width := getattr(network, "width", _WIDTH)) != _WIDTH:
-        yield f"a network of width {width} instead of {_WIDTH}"
-    if network.kind == "xcit_s12" and not network.has_start:
-        yield "trained from random weights: the checkpoint that the paper starts from is not set"
-    if suite.epoch_scale != 1:
-        yield f"trained for {suite.epoch_scale:.0%} of the epochs"
-    if abs(suite.threat.epsilon - _EPSILON) > 1e-9:
-        yield f"radius {255 * suite.threat.epsilon:g}/255 instead of 8/255"
-    yield from _other_attack(wanted.evaluation, suite)
-
-
-def _other_attack(evaluation: str, suite: Suite) -> Iterator[str]:
-    """Other steps, or a smaller budget than the published one."""
-    pgd, auto, square = suite.evaluation.pgd, suite.evaluation.autoattack, suite.evaluation.square
-    heading = evaluation_heading(evaluation)
-    if evaluation.startswith("pgd") and (abs(pgd.step_size - _STEP) > 1e-9 or pgd.restarts != 1):
-        yield f"{heading} with steps of {255 * pgd.step_size:g}/255 and {pgd.restarts} restarts instead of 2/255 and 1"
-    if evaluation == "autoattack" and reduced(auto):
-        yield f"{heading} with a reduced budget"
-    if evaluation == "square" and square.queries < QUERIES:
-        yield f"{heading} with {square.queries:,} queries instead of {QUERIES:,}"
-    images = {"autoattack": auto.images, "square": square.images}.get(evaluation)
-    if images is not None:
-        yield f"{heading} on {images:,} test images only"
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:

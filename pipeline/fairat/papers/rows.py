@@ -1,9 +1,10 @@
 """Which rows a suite's tables have: every weight set of every method, in the order and with the names of the papers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fairat.methods.cfa import RobustAccuracyMargin
-from fairat.methods.method import Method
+from fairat.methods.method import Method, bases
 from fairat.rendering.table import Row
 from fairat.settings.presentation import Presentation
 
@@ -18,9 +19,10 @@ def suite_rows(methods: Sequence[tuple[str, Presentation]], weights: Sequence[st
 
     Groups stand in the order of their first methods, but `other`, which is no family, last.
     """
+    base_of = bases({name: method for name, method in methods if isinstance(method, Method)})
     groups = sorted(dict.fromkeys(method.group for _, method in methods), key=lambda group: group == OTHER)
     return [
-        row(name, method, weight_set)
+        replace(row(name, method, weight_set), base=base_of.get(name) or "")
         for group in groups
         for weight_set in WEIGHTS_ORDER
         if weight_set in weights
@@ -35,4 +37,5 @@ def row(name: str, method: Presentation, weights: str) -> Row:
     fawa = " + CFA" if with_cfa else " + FAWA"
     suffix = {"last": "", "ema": " + EMA", "fawa": fawa, "best": " (best epoch)"}[weights]
     short = (method.short or method.label) + suffix
-    return Row(name, weights, method.label + suffix, method.group, method.ours, short)
+    reference = isinstance(method, Method) and not method.objective.has_robust_term
+    return Row(name, weights, method.label + suffix, method.group, method.ours, short, reference=reference)

@@ -1,19 +1,24 @@
 """The experiment behind a table or figure: what its caption says of it, and in what it is not the papers' own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fairat import paths
-from fairat.rendering.table import evaluation_heading
+from fairat.papers.needs import stage_of
+from fairat.rendering.filling import NOT_THE_PAPERS
+from fairat.rendering.notes import budget_notes
+from fairat.rendering.table import Address, Row, evaluation_heading
+from fairat.results.significance import compare
 from fairat.settings.suite import Suite
 from fairat.study import Run, Study, Training, load_study
+from fairat.training.record import RunRecord
 
 MAIN_SUITE = "cifar10"
 """The papers' experiment that a suite of another name is compared with."""
-
-NOT_THE_PAPERS = "Not the papers' settings."
-"""The first words of a caption."""
 
 _NOTHING = ("title", "threads", "weights", "batch_size", "block_size", "archive", "path", "url", "md5", "checkpoint")
 """Settings that make no other experiment, wherever they stand: names, memory, where a file lies."""
@@ -56,7 +61,8 @@ def sentence(runs: Sequence[Run], evaluations: Sequence[str]) -> str:
 
 def _of_suite(runs: Sequence[Run], evaluations: Sequence[str]) -> str:
     suite, trainings = runs[0].suite, [run for run in runs if isinstance(run, Training)]
-    parts = [" and ".join(dict.fromkeys(run.architecture.title for run in runs))]
+    networks = dict.fromkeys(run.architecture.title for run in trainings) or {"networks as published": None}
+    parts = [" and ".join(networks)]
     parts.append(f"ε = {_in_255ths(suite.threat.epsilon)}")
     if epochs := sorted({run.recipe.epochs for run in trainings}):
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
@@ -114,6 +120,8 @@ def _compared(ours: Mapping[str, Any], theirs: Mapping[str, Any], above: str = "
         mine, printed, path = ours.get(name), theirs.get(name), f"{above}{name}"
         if mine == printed or name in (*_NOTHING, "label", "short", "group", "ours"):
             continue
+        if name == "statistics" and mine is None:  # those of the training images, whatever they are
+            continue
         if isinstance(mine, dict) and isinstance(printed, dict) and mine.get("kind") == printed.get("kind"):
             yield from _compared(mine, printed, f"{path}.")
         else:
@@ -135,3 +143,96 @@ def _said(value: Any, name: str) -> str:
 
 def _in_255ths(value: float) -> str:
     return f"{255 * value:.6g}/255"
+
+
+def about(study: Study, runs: Sequence[Run], stands_for: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What tables and figures of some runs say of the experiment: fields of `fairat.rendering.filling.Content`.
+
+    Args:
+        study: with the settings that are used.
+        runs: those that are shown, whether they are done or not.
+        stands_for: the suite of the papers that a suite is compared with, if it is not the one of its name.
+    """
+    methods: dict[str, list[str]] = {}
+    for run in runs:
+        methods.setdefault(run.suite_name, []).append(run.method_name)
+
+    def said(evaluations: Sequence[str]) -> list[str]:
+        stages = list(dict.fromkeys(map(stage_of, evaluations)))
+        found = {
+            suite: differences(study, suite, names, stages, (stands_for or {}).get(suite, ""))
+            for suite, names in methods.items()
+        }
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return [f"{study.suites[suite].title}: {line}" for suite, lines in found.items() for line in lines]
+
+    return {
+        "setting": lambda evaluations: sentence(runs, evaluations) if runs else "",
+        "differences": said,
+        "notes": {
+            (suite, evaluation): note
+            for suite in methods
+            for evaluation, note in budget_notes(study.suites[suite].evaluation).items()
+        },
+    }
+
+
+def caption(study: Study, runs: Sequence[Run], table: pd.DataFrame, evaluations: Sequence[str]) -> str:
+    """What stands below a figure of some runs: of which experiment it is, on how many images and from how many seeds."""
+    said = about(study, runs)
+    parts = [NOT_THE_PAPERS] if said["differences"](evaluations) else []
+    parts.append(said["setting"](evaluations))
+    if len(table):
+        seeds = table["seed"].nunique()
+        parts.append(f"{table['images'].max():,} test images, {seeds} seed{'s' * (seeds != 1)}.")
+    return " ".join(parts)
+
+
+def significant(rows: Mapping[str, Sequence[Row]], files: Sequence[Path]) -> frozenset[Address]:
+    """The numbers of rows that differ from their base's by more than chance explains; see `fairat.results.significance`.
+
+    Args:
+        rows: of each suite; those without a base are passed over.
+        files: the evidence; that of corruptions is not read.
+    """
+    found = set()
+    for suite, of_suite in rows.items():
+        pairs: dict[tuple[str, str], set[str]] = {}
+        for row in of_suite:
+            if row.base:
+                pairs.setdefault((row.method, row.base), set()).add(row.weights)
+        for (method, base), weights in pairs.items():
+            used = [path for path in files if path.parent.parent.name == suite and path.parts[-4] != "corruptions"]
+            for one in compare(suite, {method: base}, used):
+                if one.difference.significant and one.block.weights in weights:
+                    found.add(Address(suite, method, one.block.weights, one.block.evaluation, one.metric))
+    return frozenset(found)
+
+
+_WHY_EQUAL = {
+    "ema": "averaging began with the last epoch",
+    "fawa": "FAWA's gate was open in the last epoch only, or in every epoch",
+    "best": "the last epoch was the best one",
+}
+
+
+def equal_weights(records: Iterable[RunRecord]) -> dict[tuple[str, str, str], str]:
+    """The (suite, method, weights) that are another set of the same run, in every seed; and what a table says instead."""
+    equal: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        first: dict[str, str] = {}
+        for name, weights in record.weights.items():
+            if weights.present:
+                twin = first.setdefault(weights.sha256, name)
+                equal.setdefault((record.suite, record.method, name), []).append(twin if twin != name else "")
+    return {
+        key: f"{_WHY_EQUAL.get(key[2], 'equal by construction')}: these are the {twins[0]} weights"
+        for key, twins in equal.items()
+        if twins[0] and len(set(twins)) == 1
+    }
+
+
+def without(table: pd.DataFrame, rows: Collection[tuple[str, str, str]]) -> pd.DataFrame:
+    """The tidy table without some (suite, method, weights)."""
+    return table.loc[~table.set_index(["suite", "method", "weights"]).index.isin(list(rows))]

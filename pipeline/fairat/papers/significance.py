@@ -53,10 +53,10 @@ def significance_table(
     significant = [one for one in of_metric if one.difference.significant]
     caption = f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals."
     return fill(
-        Table(name, caption, "Row and base", columns, row_lines(rows)),
+        Table(name, caption, ("Row and base",), columns, row_lines(rows)),
         Content(tidy, rows, {suite: title}),
         omit="columns",
-        marks={Address(suite, one.method, *one.block[:2], "difference"): "best" for one in significant},
+        marks={Address(suite, one.method, *one.block[:2], "difference"): "bold" for one in significant},
         closing=list(_notes(methods, of_metric)),
     )
 

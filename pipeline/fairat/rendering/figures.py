@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -25,6 +27,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fairat.errors import Hint, UserError
 from fairat.files import whole_file
+from fairat.progress import say
 from fairat.rendering.series import Series, class_series, defined_series, errors
 from fairat.rendering.table import Row, evaluation_heading
 from fairat.results import metrics
@@ -46,11 +49,13 @@ _CLASS_PALETTE = (
     "#AA4499",
     "#000000",
 )
+_FONT = "DejaVu Sans"  # ships with matplotlib
 _HATCHES = ("", "////", "....")
 _DASHES = ("-", "--", ":")
 _TICKS = 7.5  # points
 _WIDTH = 7.0  # inches: the text width of a two-column page
 _LEGEND_CHARACTERS = 125  # in one line
+_REMARK_CHARACTERS = 112
 _NAME_CHARACTERS = 24  # of a class; the rest is cut off
 _MOST_BARS = 20  # classes; of more, sorted curves are shown
 _STYLE = {
@@ -80,13 +85,13 @@ _STYLE = {
 def class_cfps(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, evaluation: str = "pgd10") -> Figure:
     """Class false positive scores of the given rows (FAIR-TAT Figure 1): the share of all errors that lands in each class.
 
-    Without attack above, under `evaluation` below: the paper does not say which its figure shows. Without a single
-    clean error there is no panel above. Bars with their intervals, class by class; of more than 20 classes curves, each
-    row sorted on its own, without intervals. The dashed line is the uniform distribution.
+    Without attack on the left, under `evaluation` on the right: the paper does not say which its figure shows. Without a
+    single clean error there is no panel on the left. Bars with their intervals, class by class; of more than 20 classes
+    curves, each row sorted on its own, without intervals. The dashed line is the uniform distribution.
 
     Args:
         table: the tidy table (`fairat.results.aggregation.COLUMNS`).
-        evaluation: the attack of the lower panel.
+        evaluation: the attack of the right panel.
 
     Raises:
         UserError: no row has a value under the attack.
@@ -95,8 +100,8 @@ def class_cfps(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, evaluati
         _Panel(f"{evaluation_heading(name)} CFPS (%)", find(table, rows, suite, name, "cfps"), descending=True)
         for name, find in (("clean", defined_series), (evaluation, class_series))
     ]
-    with _style():
-        figure, all_axes = _stacked([panel for panel in panels if panel.series])
+    with _style(_names(panels)):
+        figure, all_axes = _arranged([panel for panel in panels if panel.series], beside=True, height=2.4)
         uniform = [_draw_uniform(axes, panels[-1].series[0].classes) for axes in all_axes]
         _legend(figure, panels, ("uniform", uniform[0]))
     return figure
@@ -152,8 +157,8 @@ def class_errors(table: pd.DataFrame, rows: Sequence[Row], suite: str, *, robust
         )
         for name in ("clean", robust)
     ]
-    with _style():
-        figure, _ = _stacked(panels)
+    with _style(_names(panels)):
+        figure, _ = _arranged(panels)
         _legend(figure, panels)
     return figure
 
@@ -195,8 +200,8 @@ def source_and_target(
         _Panel("Attack steps", [replace(steps, number=2)], descending=True, title=titles[1]),
         _Panel("Share (%)", [replace(shares, number=2)], descending=True, title=titles[2]),
     ]
-    with _style():
-        figure, all_axes = _stacked(panels)
+    with _style(_names(panels)):
+        figure, all_axes = _arranged(panels)
         uniform = _draw_uniform(all_axes[-1], shares.classes)
         _legend(figure, panels, ("uniform", uniform))
     return figure
@@ -217,7 +222,7 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
     """
     curves = {method: _curves(history, method) for method in labels}
     many = max(frame.shape[1] for frame in curves.values()) > _MOST_BARS
-    with _style():
+    with _style([*labels.values(), *(name for frame in curves.values() for name in frame.columns)]):
         across = 2 if len(curves) == 4 else min(3, len(curves))
         down = ceil(len(curves) / across)
         figure = Figure(figsize=(_WIDTH if across > 1 else 4.5, 0.6 + 2.1 * down))
@@ -228,7 +233,7 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
             base = axes.axhline(base_epsilon * 255, color="#444444", linewidth=0.7, zorder=1)
             axes.margins(x=0)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.set_title(labels[method])
+            axes.set_title(_printable(labels[method]))
             handles |= {f"base ε = {base_epsilon * 255:g}/255": base}
         for number in range(len(curves), len(panels)):
             panels[number].remove()
@@ -242,7 +247,7 @@ def class_epsilon(history: pd.DataFrame, labels: Mapping[str, str], base_epsilon
 
 def put_remark(figure: Figure, text: str) -> None:
     """Puts a remark below everything else."""
-    lines = textwrap.wrap(text, _LEGEND_CHARACTERS)
+    lines = textwrap.wrap(text, _REMARK_CHARACTERS)
     share = len(lines) * 1.6 * _TICKS / 72 / figure.get_figheight()
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)  # _STYLE asks for it
@@ -258,9 +263,32 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    with style.context(["default", _STYLE]):  # not the user's own matplotlibrc: same numbers, same figure
+def _style(names: Iterable[str] = ()) -> Iterator[None]:
+    """Our style, not the user's own matplotlibrc: same numbers, same figure. `names` may need fonts of their scripts."""
+    characters = sorted(set("".join(names)))
+    families = list(dict.fromkeys([_FONT, *filter(None, map(_family_of, characters))]))
+    if lacking := tuple(character for character in characters if not _family_of(character)):
+        _warn(lacking)
+    with style.context(["default", _STYLE, {"font.family": families}]):
         yield
+
+
+@cache
+def _family_of(character: str) -> str:
+    """The installed font that has a character, our own first; empty where none has."""
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name != _FONT, font.name)):
+        if get_font(font.fname).get_char_index(ord(character)):
+            return font.name
+    return ""
+
+
+@cache
+def _warn(lacking: tuple[str, ...]) -> None:
+    """Once for the same characters."""
+    say(
+        f"No installed font has the characters {' '.join(lacking)}: figures show their numbers in Unicode instead, such as "
+        f"[{ord(lacking[0]):X}]. Install a font that has them, such as Debian's fonts-noto-cjk, and render again."
+    )
 
 
 @dataclass(frozen=True)
@@ -279,6 +307,13 @@ class _Panel:
     title: str = ""
 
 
+def _names(panels: Sequence[_Panel]) -> Iterator[str]:
+    """The names of rows and classes that panels show."""
+    for panel in panels:
+        for one in panel.series:
+            yield from (one.label, *one.classes)
+
+
 def _accuracies(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluations: Sequence[str]) -> Figure:
     """A panel per evaluation, with the dotted lines of the overall accuracies under it."""
     panels = [
@@ -290,8 +325,8 @@ def _accuracies(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation
         for name in evaluations
     ]
     overall = [class_series(table, rows, suite, name, "overall_accuracy") for name in evaluations]
-    with _style():
-        figure, all_axes = _stacked(panels, height=2.2)  # overall accuracies lie close to one another
+    with _style(_names(panels)):
+        figure, all_axes = _arranged(panels, height=2.2)  # overall accuracies lie close to one another
         for axes, of_rows in zip(all_axes, overall, strict=True):
             for one in of_rows:
                 axes.axhline(one.mean[0], color=_color(one), linestyle=":")
@@ -299,15 +334,17 @@ def _accuracies(table: pd.DataFrame, rows: Sequence[Row], suite: str, evaluation
     return figure
 
 
-def _stacked(panels: Sequence[_Panel], height: float = 1.6) -> tuple[Figure, list[Axes]]:
-    """The panels one below the other, over the same classes; `height` of each in inches."""
-    figure = Figure(figsize=(_WIDTH, 1.0 + height * len(panels)))
-    all_axes = list(figure.subplots(len(panels), sharex=True, squeeze=False).flat)
+def _arranged(panels: Sequence[_Panel], *, height: float = 1.6, beside: bool = False) -> tuple[Figure, list[Axes]]:
+    """The panels one below the other, or beside one another, over the same classes; `height` of each in inches."""
+    down, across = (1, len(panels)) if beside else (len(panels), 1)
+    figure = Figure(figsize=(_WIDTH, 1.0 + height * down))
+    all_axes = list(figure.subplots(down, across, sharex=True, sharey=beside, squeeze=False).flat)
     for axes, panel in zip(all_axes, panels, strict=True):
-        _draw(axes, panel.series, descending=panel.descending)
+        _draw(axes, panel.series, descending=panel.descending, width=_WIDTH / across)
         axes.set_ylabel(panel.label)
-        axes.set_title(panel.title, loc="left")
-        axes.label_outer()
+        axes.set_title(_printable(panel.title), loc="left")
+        if not beside:
+            axes.label_outer()
     figure.align_ylabels()
     return figure, all_axes
 
@@ -325,16 +362,16 @@ def _turn(series: Series) -> int:
     return series.number // len(PALETTE) % len(_HATCHES)
 
 
-def _draw(axes: Axes, series: Sequence[Series], *, descending: bool) -> None:
-    """Bars, or sorted curves where there are too many classes for bars."""
+def _draw(axes: Axes, series: Sequence[Series], *, descending: bool, width: float) -> None:
+    """Bars, or sorted curves where there are too many classes for bars; `width` of the panel in inches."""
     if len(series[0].classes) > _MOST_BARS:
         _draw_sorted(axes, series, descending=descending)
     else:
-        _draw_bars(axes, series)
+        _draw_bars(axes, series, width)
     axes.set_ylim(bottom=0)
 
 
-def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
+def _draw_bars(axes: Axes, series: Sequence[Series], panel_width: float) -> None:
     classes = series[0].classes
     centers, width = np.arange(len(classes)), 0.84 / len(series)
     for position, one in enumerate(series):
@@ -350,7 +387,7 @@ def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
         )
         # Not errorbar, which refuses an interval that leaves out the value; a bootstrap interval may.
         axes.vlines(places, one.low, one.high, color="#222222", linewidth=0.7)
-    wrapped, upright = _tick_labels(classes, 72 * 0.9 * _WIDTH / len(classes))
+    wrapped, upright = _tick_labels(classes, 72 * 0.9 * panel_width / len(classes))
     axes.set_xticks(centers, wrapped, rotation=0 if upright else 30, ha="center" if upright else "right")
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, len(classes) - 0.4)
@@ -367,7 +404,13 @@ def _tick_labels(names: Sequence[str], room: float) -> tuple[list[str], bool]:
     return shortened, False
 
 
+def _printable(text: str) -> str:
+    """The text with the number in place of each character that no font has: different names stay different."""
+    return "".join(character if _family_of(character) else f"[{ord(character):X}]" for character in text)
+
+
 def _shortened(name: str) -> str:
+    name = _printable(name)
     return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
 
 
@@ -414,7 +457,7 @@ def _put_legend(figure: Figure, entries: Iterable[tuple[str, _Handle]], place: _
     labels, handles = zip(*entries, strict=True)
     legend = figure.legend(handles, ["?"] * len(handles), loc=place, ncols=columns)
     for text, label in zip(legend.get_texts(), labels, strict=True):
-        text.set_text(label)  # only now: a legend leaves out labels that start with an underscore
+        text.set_text(_printable(label))  # only now: a legend leaves out labels that start with an underscore
 
 
 def _curves(history: pd.DataFrame, method: str) -> pd.DataFrame:

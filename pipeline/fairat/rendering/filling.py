@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -14,11 +14,29 @@ from typing import Literal
 import pandas as pd
 
 from fairat.errors import Hint, UserError
-from fairat.rendering.table import OURS, Address, Cell, Mark, Row, Slot, Table, evaluation_heading, percent
+from fairat.rendering.table import (
+    OURS,
+    STAR,
+    Address,
+    Cell,
+    Formula,
+    Mark,
+    Row,
+    Slot,
+    Table,
+    evaluation_heading,
+    percent,
+)
 from fairat.results.aggregation import over_seeds
 
 _LETTERS = tuple(map("".join, product(("", *ascii_lowercase), ascii_lowercase)))
 """Of footnotes: a, b, ..., z, aa, ab, ..."""
+NOT_THE_PAPERS = "Not the papers' settings."
+"""The first words of a caption whose numbers are of another experiment."""
+
+
+Rule = Literal["pairs", "line", "column"]
+"""What a table marks, see `_marks`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,10 @@ class Content:
         pgd: the PGD evaluation that is shown, `pgd` and its number of steps.
         notes: what the numbers of a (suite, evaluation) do not say themselves, such as a reduced attack budget.
         reasons: why a (suite, method, weights) has no value, or fewer than it has seeds.
+        setting: what captions say of the experiment, such as its network and radius; asked for the evaluations shown.
+        differences: in what the experiment is not the papers' own, likewise.
+        significant: the numbers of rows of ours that differ from their base's by more than chance explains.
+        given: the cells, where they are not computed from the tidy table.
 
     Raises:
         UserError: there are no rows or no suites, or two rows are the same.
@@ -43,6 +65,10 @@ class Content:
     pgd: str = "pgd10"
     notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    setting: Callable[[Sequence[str]], str] = lambda evaluations: ""
+    differences: Callable[[Sequence[str]], Sequence[str]] = lambda evaluations: ()
+    significant: Set[Address] = frozenset()
+    given: Mapping[Address, Cell] | None = None
 
     def __post_init__(self) -> None:
         if not self.rows or not self.suites:
@@ -57,6 +83,8 @@ class Content:
     @cached_property
     def cells(self) -> dict[Address, Cell]:
         """Every number of the suites over its seeds; without a mean where it is undefined, as for a class without images."""
+        if self.given is not None:
+            return dict(self.given)
         found, keys = self.table.loc[self.table["suite"].isin(list(self.suites))], list(Address._fields)
         assert not found.duplicated([*keys, "seed"]).any(), "the tidy table holds a value twice"
         images = found.groupby(keys, sort=False, observed=True)["images"].agg(["min", "max"]).reset_index()
@@ -71,6 +99,11 @@ class Content:
         of_classes = (self.table["suite"] == suite) & (self.table["metric"] == "class_accuracy")
         return list(dict.fromkeys(self.table.loc[of_classes, "class_name"]))
 
+    def experiment(self, evaluations: Sequence[str]) -> Iterator[str]:
+        """The note that lists in what the experiment is not the papers' own, if it is not."""
+        if differences := self.differences(evaluations):
+            yield f"{NOT_THE_PAPERS.removesuffix('.')}: {'; '.join(differences)}."
+
     def test_images(self, suite: str) -> int:
         """How many images the test set has: the most that any clean evaluation saw; 0 if there is none."""
         clean = (self.table["suite"] == suite) & (self.table["evaluation"] == "clean")
@@ -83,19 +116,21 @@ def fill(
     *,
     omit: Literal["", "columns", "lines"] = "",
     decimals: int = 1,
-    lowest_is_best: bool = False,
+    rule: Rule = "pairs",
     marks: Mapping[Address, Mark] | None = None,
+    remarks: Mapping[Address, str] | None = None,
     closing: Sequence[str] = (),
 ) -> Table:
-    """The table with its cells, notes and footnotes.
+    """The table with its caption, cells, notes and footnotes.
 
     Args:
-        table: columns and lines, still without cells.
+        table: columns and lines, still without cells; its caption says what the numbers are.
         content: the numbers.
         omit: what is left out where it has no value at all.
         decimals: of the percentages.
-        lowest_is_best: for errors; of accuracies the highest is.
-        marks: of cells, where not the best are marked; such a table explains itself by its closing notes.
+        rule: which numbers are marked.
+        marks: of cells, instead of those of the rule; such a table explains itself by its closing notes.
+        remarks: what footnotes say of cells, instead of why they have no value or few seeds.
         closing: notes that stand last.
 
     Raises:
@@ -116,22 +151,47 @@ def fill(
     seeds = {
         suite: max(cell.seeds for place, cell in found.items() if place.suite == suite) for suite in content.suites
     }
-    remarks = {place: _remark(place, content, seeds[place.suite]) for place in found}
+    if remarks is None:
+        remarks = {place: _remark(place, content, seeds[place.suite]) for place in found}
     letters = dict(zip(dict.fromkeys(filter(None, remarks.values())), _LETTERS, strict=False))
-    ranks = _best(found, decimals, lowest_is_best) if marks is None else marks
-    notes = _notes(table, content, found, seeds, bool(ranks), absent) if marks is None else ()
+    ranks: Mapping[Address, Set[Mark]] = {place: {mark} for place, mark in (marks or {}).items()}
+    if marks is None:
+        ranks = _marks(found, content, rule, decimals)
+    notes = _notes(table, content, found, seeds, _legend(ranks, rule), absent) if marks is None else ()
 
     def finished(place: Address) -> Cell:
-        letter = letters.get(remarks[place], "")
-        return replace(found[place], mark=ranks.get(place, ""), footnote=letter, decimals=decimals)
+        letter = letters.get(remarks.get(place, ""), "")
+        marked = frozenset(ranks.get(place, ()))
+        return replace(found[place], marks=marked, footnote=letter, decimals=decimals)
 
     return replace(
         table,
         name=re.sub("[^A-Za-z0-9]", "-", "-".join([table.name, *content.suites])),
+        caption=_plain(" ".join(_caption(table.caption, content, found, seeds))),
         lines=[replace(line, cells=tuple(map(finished, row))) for line, row in zip(lines, places, strict=True)],
         notes=[_plain(note) for note in (*notes, *closing)],
         footnotes=[(letter, _plain(text)) for text, letter in letters.items()],
     )
+
+
+def _caption(subject: str, content: Content, found: Mapping[Address, Cell], seeds: Mapping[str, int]) -> Iterator[str]:
+    """What the numbers are, of which experiment, on how many images and from how many seeds."""
+    evaluations = list(dict.fromkeys(place.evaluation for place in found))
+    if content.differences(evaluations):
+        yield NOT_THE_PAPERS
+    yield subject
+    if setting := content.setting(evaluations):
+        yield setting
+    counts = {}
+    for suite, heading in content.suites.items():
+        images, number = content.test_images(suite), seeds[suite]
+        counts[heading] = (
+            f"{images:,} test images, {number} seed{'s' * (number != 1)}" if images else "nothing evaluated yet"
+        )
+    if len(set(counts.values())) == 1:
+        yield f"{next(iter(counts.values())).capitalize()}."
+    else:
+        yield f"{'; '.join(f'{heading}: {count}' for heading, count in counts.items())}."
 
 
 def _address(one: Slot, other: Slot) -> Address:
@@ -148,21 +208,49 @@ def _with_values(
     return shown, [" ".join(slot.headings[:2]) for slot in absent]
 
 
-def _best(found: Mapping[Address, Cell], decimals: int, lowest_is_best: bool) -> dict[Address, Mark]:
-    """The best and the second best row of each number of a suite; what prints equal is equal, what has no rival unmarked."""
-    rivals: dict[Address, dict[Address, Decimal]] = {}
+def _marks(found: Mapping[Address, Cell], content: Content, rule: Rule, decimals: int) -> dict[Address, set[Mark]]:
+    """The marks of each number; what prints equal is equal, what has no rival unmarked, and so is a reference row.
+
+    `pairs`, as FAIR-TAT: of each base and the rows of ours compared with it, the best is bold; the best of a column is
+    underlined; a difference from the base by more than chance has a star. `line`, as its tables of corruptions: the best of
+    a line is underlined. `column`, as BAT: the lowest of a column is bold.
+    """
+    rows = {(row.method, row.weights): row for row in content.rows if not row.reference}
+    marks: dict[Address, set[Mark]] = {}
+    rivals: dict[tuple[Mark, Address], dict[Address, Decimal]] = {}
     for place, cell in found.items():
-        if cell.mean is not None:
-            number = place._replace(method="", weights="")
-            rivals.setdefault(number, {})[place] = percent(cell.mean, decimals)
-    marks: dict[Address, Mark] = {}
-    names: tuple[Mark, Mark] = ("best", "second")
-    for numbers in rivals.values():
-        if len(numbers) > 1:
-            # Rounding keeps the order, so printed numbers rank like the unrounded ones, with what prints equal tied.
-            ranks = dict(zip(sorted(set(numbers.values()), reverse=not lowest_is_best), names, strict=False))
-            marks |= {place: ranks[number] for place, number in numbers.items() if number in ranks}
+        row = rows.get((place.method, place.weights))
+        if cell.mean is None or row is None:
+            continue
+        number, printed = place._replace(method="", weights=""), percent(cell.mean, decimals)
+        rivals.setdefault(("bold" if rule == "column" else "underlined", number), {})[place] = printed
+        base = number._replace(method=row.base or row.method, weights=row.weights)
+        if rule == "pairs" and found.get(place._replace(method=base.method), Cell()).mean is not None:
+            rivals.setdefault(("bold", base), {})[place] = printed
+        if rule == "pairs" and place in content.significant:
+            marks.setdefault(place, set()).add("significant")
+    for (mark, _), numbers in rivals.items():
+        best = (min if rule == "column" else max)(numbers.values())
+        if len(numbers) > 1 and min(numbers.values()) != max(numbers.values()):
+            for place, number in numbers.items():
+                if number == best:
+                    marks.setdefault(place, set()).add(mark)
     return marks
+
+
+def _legend(marks: Mapping[Address, Set[Mark]], rule: Rule) -> Iterator[str]:
+    """What the marks that the table uses mean."""
+    used = set().union(*marks.values())
+    if "bold" in used:
+        yield (
+            "Bold: the lowest of its column."
+            if rule == "column"
+            else "Bold: the best of a base and the rows of ours beside it."
+        )
+    if "underlined" in used:
+        yield f"Underlined: the best of {'a line' if rule == 'line' else 'its column'}."
+    if "significant" in used:
+        yield f"{STAR}: differs from its base; the 95% interval of the difference leaves out zero (paired bootstrap)."
 
 
 def _remark(place: Address, content: Content, most_seeds: int) -> str:
@@ -177,15 +265,16 @@ def _remark(place: Address, content: Content, most_seeds: int) -> str:
 
 
 def _notes(
-    table: Table, content: Content, found: Mapping[Address, Cell], seeds: Mapping[str, int], ranked: bool, absent: str
+    table: Table,
+    content: Content,
+    found: Mapping[Address, Cell],
+    seeds: Mapping[str, int],
+    legend: Iterable[str],
+    absent: str,
 ) -> Iterator[str]:
     """Everything a reader must know to read the numbers."""
-    if ranked:
-        rivals = "its column"
-        if "method" not in table.lines[0].address:
-            # All, because a wide table is printed in several parts.
-            rivals = f"all {len(content.rows)} columns in a row{' of a data set' if len(content.suites) > 1 else ''}"
-        yield f"Bold: best of {rivals}; underlined: second best."
+    yield from content.experiment(list(dict.fromkeys(place.evaluation for place in found)))
+    yield from legend
     if any(slot.ours for slot in (*table.columns, *table.lines)):
         yield f"{OURS}: ours."
     shown = {suite: most for suite, most in seeds.items() if most}
@@ -226,4 +315,5 @@ def _plain(text: str) -> str:
 
     Letters and their accents are one character each, as LaTeX wants them.
     """
-    return "".join(filter(str.isprintable, " ".join(unicodedata.normalize("NFC", text).split())))
+    plain = "".join(filter(str.isprintable, " ".join(unicodedata.normalize("NFC", text).split())))
+    return Formula(plain) if isinstance(text, Formula) else plain

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from fairat.files import whole_file
-from fairat.rendering.table import Cell, Slot, Table, marked, wrapped
+from fairat.rendering.table import Cell, Formula, Slot, Table, marked, sections, wrapped
 
 _PREAMBLE = (
     r"% Generated; edits are lost. Needs \usepackage{booktabs} and \usepackage{graphicx}; non-Latin names, LuaLaTeX."
@@ -102,28 +102,34 @@ def _float(table: Table, tabulars: Sequence[Table], number: int) -> Iterator[str
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as given, whatever characters of its own syntax stand in it."""
+    """Text that LaTeX prints as given, whatever characters of its own syntax stand in it; formulas as mathematics."""
+    if isinstance(text, Formula):
+        return f"${text}$"
     return _LIGATURE.sub(r"\1{}", text.translate(str.maketrans(_SPECIAL)))
 
 
 def _tabular(table: Table) -> Iterator[str]:
     yield _FIT
-    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
+    yield rf"\begin{{tabular}}{{{'l' * len(table.stubs)}{'r' * len(table.columns)}}}"
     yield r"\toprule"
     for level in range(len(table.columns[0].headings) - 1):
-        yield from _spanning(table.spans(level))
-    yield _row([escaped(table.stub), *map(_heading, table.columns)])
-    yield r"\midrule"
-    for line in table.lines:
-        yield from _line(line)
+        yield from _spanning(table.spans(level), len(table.stubs))
+    yield _row([*map(escaped, table.stubs), *map(_heading, table.columns)])
+    for section, lines in sections(table.lines):
+        yield r"\midrule"
+        if section:
+            yield _row([rf"\multicolumn{{{len(table.stubs) + len(table.columns)}}}{{c}}{{{escaped(section)}}}"])
+            yield r"\midrule"
+        for line in lines:
+            yield from _line(line)
     yield r"\bottomrule"
     yield r"\end{tabular}}"
 
 
-def _spanning(headings: Sequence[tuple[str, int]]) -> Iterator[str]:
+def _spanning(headings: Sequence[tuple[str, int]], stubs: int) -> Iterator[str]:
     """A line of headings over several columns, and a rule below each."""
-    ends = list(accumulate((count for _, count in headings), initial=1))
-    yield _row(["", *(rf"\multicolumn{{{count}}}{{c}}{{{escaped(text)}}}" for text, count in headings)])
+    ends = list(accumulate((count for _, count in headings), initial=stubs))
+    yield _row([*[""] * stubs, *(rf"\multicolumn{{{count}}}{{c}}{{{escaped(text)}}}" for text, count in headings)])
     yield " ".join(rf"\cmidrule(lr){{{start + 1}-{end}}}" for start, end in pairwise(ends))
 
 
@@ -137,7 +143,8 @@ def _heading(column: Slot) -> str:
 def _line(line: Slot) -> Iterator[str]:
     if line.gap:
         yield {"rule": r"\midrule", "space": r"\addlinespace"}[line.gap]
-    yield _row([escaped(marked(line.label, line.ours)), *map(_cell, line.cells)])
+    label, *others = line.headings
+    yield _row([escaped(marked(label, line.ours)), *map(escaped, others), *map(_cell, line.cells)])
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -145,11 +152,13 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    command = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}[cell.mark]
+    number = escaped(cell.number)
+    for mark, command in (("bold", r"\textbf{%s}"), ("underlined", r"\underline{%s}")):
+        number = command % number if mark in cell.marks else number
     spread = rf" {{\scriptsize$\pm$ {cell.spread}}}" if cell.spread else ""
     # No width of its own, so that numbers with and without footnotes align.
-    footnote = rf"\rlap{{\textsuperscript{{{cell.footnote}}}}}" if cell.footnote else ""
-    return command % escaped(cell.number) + spread + footnote
+    above = rf"\rlap{{\textsuperscript{{{escaped(cell.superscript)}}}}}" if cell.superscript else ""
+    return number + spread + above
 
 
 def _notes(table: Table) -> Iterator[str]:

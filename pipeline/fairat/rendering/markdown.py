@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairat.files import whole_file
-from fairat.rendering.table import Cell, Table, marked
+from fairat.rendering.table import Cell, Formula, Slot, Table, marked, sections
 
 _SPECIAL = {character: f"\\{character}" for character in r"\`*_{}[]<>&#|~$"}
 
@@ -16,7 +16,7 @@ def write_markdown(path: Path, table: Table) -> None:
 
 
 def markdown(table: Table) -> str:
-    """The caption, the table in parts of readable width, the notes; the best number bold, the second underlined."""
+    """The caption, the table in parts of readable width, the notes."""
     paragraphs = [f"**{escaped(table.caption)}**", *map(_block, table.parts())]
     notes = [f"- {escaped(note)}" for note in table.notes]
     notes += [f"- <sup>{letter}</sup> {escaped(text)}" for letter, text in table.footnotes]
@@ -26,7 +26,9 @@ def markdown(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that GitHub shows as given."""
+    """Text that GitHub shows as given; formulas as mathematics."""
+    if isinstance(text, Formula):
+        return f"${text}$".replace("|", r"\vert ")
     return text.translate(str.maketrans(_SPECIAL))
 
 
@@ -35,23 +37,33 @@ def _block(table: Table) -> str:
     suites = {column.headings[0] for column in table.columns}
     skipped = len(suites) == 1
     titles = [marked("<br>".join(map(escaped, column.headings[skipped:])), column.ours) for column in table.columns]
-    lines = [[marked(escaped(line.label), line.ours), *map(_cell, line.cells)] for line in table.lines]
-    rows = [[table.stub, *titles], *lines]
-    widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(titles) + 1)]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    padded = [_padded(rows[0], widths), rule, *(_padded(row, widths) for row in rows[1:])]
+    stubs, rows = len(table.stubs), [[*table.stubs, *titles]]
+    for section, lines in sections(table.lines):
+        if section:
+            rows.append([f"*{escaped(section)}*", *[""] * (stubs - 1 + len(titles))])
+        rows += [_row(line) for line in lines]
+    widths = [max(3, *(len(row[index]) for row in rows)) for index in range(stubs + len(titles))]
+    rule = [":" + "-" * (width - 1) for width in widths[:stubs]]
+    rule += ["-" * (width - 1) + ":" for width in widths[stubs:]]
+    padded = [_padded(rows[0], widths, stubs), rule, *(_padded(row, widths, stubs) for row in rows[1:])]
     heading = f"{escaped(suites.pop())}\n\n" if skipped else ""
     return heading + "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
-def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *others = zip(row, widths, strict=True)
-    return [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
+def _row(line: Slot) -> list[str]:
+    label, *others = map(escaped, line.headings)
+    return [marked(label, line.ours), *others, *map(_cell, line.cells)]
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], stubs: int) -> list[str]:
+    placed = enumerate(zip(row, widths, strict=True))
+    return [text.ljust(width) if number < stubs else text.rjust(width) for number, (text, width) in placed]
 
 
 def _cell(cell: Cell) -> str:
     # GitHub strips <u>; <ins> is its way to underline.
-    before, after = {"best": ("**", "**"), "second": ("<ins>", "</ins>"), "": ("", "")}[cell.mark]
+    number = f"**{cell.number}**" if "bold" in cell.marks else cell.number
+    number = f"<ins>{number}</ins>" if "underlined" in cell.marks else number
     spread = f" ± {cell.spread}" if cell.spread else ""
-    footnote = f"<sup>{cell.footnote}</sup>" if cell.footnote else ""
-    return f"{before}{cell.number}{after}{spread}{footnote}"
+    above = f"<sup>{escaped(cell.superscript)}</sup>" if cell.superscript else ""
+    return f"{number}{spread}{above}"

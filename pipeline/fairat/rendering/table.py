@@ -1,7 +1,7 @@
 """A table, cell by cell, in plain text before any format: addresses, numbers in percent, marks, parts that fit a page."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import chain, groupby, pairwise
@@ -12,8 +12,10 @@ MISSING = "–"
 MINUS = "−"
 OURS = "◇"
 """Marks the rows of a paper's own method."""
+STAR = "*"
+"""Marks a difference from the base whose interval leaves out zero."""
 
-Mark = Literal["", "best", "second"]
+Mark = Literal["bold", "underlined", "significant"]
 Gap = Literal["", "space", "rule"]
 
 
@@ -27,6 +29,9 @@ class Row:
         group: rows of one group (the objective family) stand together, with a rule between groups.
         ours: whether tables mark it.
         short: where space is scarce, as in column headings; the label if empty.
+        base: of a row of ours, the method whose row with the same weights it is compared with.
+        reference: a row that tables show for comparison only, and never mark: Clean Training.
+        stubs: the cells before its numbers; the label alone if empty.
     """
 
     method: str
@@ -35,6 +40,13 @@ class Row:
     group: str = ""
     ours: bool = False
     short: str = ""
+    base: str = ""
+    reference: bool = False
+    stubs: tuple[str, ...] = ()
+
+
+class Formula(str):
+    """Text that is mathematics of LaTeX, for the mode that dollar signs begin."""
 
 
 class Address(NamedTuple):
@@ -59,20 +71,25 @@ class Cell:
         seeds: how many have a value.
         images: fewest and most images that a seed's value was computed from.
         footnote: the letter of a footnote, or empty.
+        signed: whether a plus sign stands before what is above zero, as before a difference.
     """
 
     mean: float | None = None
     std: float | None = None
     seeds: int = 0
     images: tuple[int, int] = (0, 0)
-    mark: Mark = ""
+    marks: frozenset[Mark] = frozenset()
     footnote: str = ""
     decimals: int = 1
+    signed: bool = False
 
     @property
     def number(self) -> str:
         """The mean in percent, with a true minus sign; a dash where there is none."""
-        return MISSING if self.mean is None else str(percent(self.mean, self.decimals)).replace("-", MINUS)
+        if self.mean is None:
+            return MISSING
+        text = str(number := percent(self.mean, self.decimals)).replace("-", MINUS)
+        return f"+{text}" if self.signed and number > 0 else text
 
     @property
     def spread(self) -> str:
@@ -84,15 +101,23 @@ class Cell:
         """`83.5`, or `83.5 ± 0.2` over several seeds."""
         return f"{self.number} ± {self.spread}" if self.spread else self.number
 
+    @property
+    def superscript(self) -> str:
+        """What stands above the number's end: the star of a significant difference, the letter of a footnote."""
+        star = STAR if "significant" in self.marks else ""
+        return f"{self.footnote}{star}"
+
 
 @dataclass(frozen=True)
 class Slot:
     """A column or a line.
 
     Attributes:
-        headings: outermost first, a column's from its suite on; neighboring columns share equal ones.
+        headings: outermost first, a column's from its suite on; neighboring columns share equal ones. Of a line, what stands
+            before its numbers.
         address: the part of the address that all its cells share.
         gap: what stands between a line and the line above.
+        section: of a line, the heading above it and above those that follow with the same one; empty without.
         cells: of a line, once the table is filled.
     """
 
@@ -100,6 +125,7 @@ class Slot:
     address: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
     gap: Gap = ""
+    section: str = ""
     cells: tuple[Cell, ...] = ()
 
     @property
@@ -114,13 +140,13 @@ class Table:
 
     Attributes:
         name: once filled, letters, digits and hyphens, for instance `table1-cifar10`.
-        stub: heading of the line labels.
+        stubs: headings of what stands before the numbers.
         footnotes: letter and text, in the order of the letters.
     """
 
     name: str
     caption: str
-    stub: str
+    stubs: tuple[str, ...]
     columns: Sequence[Slot]
     lines: Sequence[Slot]
     notes: Sequence[str] = ()
@@ -172,6 +198,12 @@ def percent(fraction: float, decimals: int = 1) -> Decimal:
 def marked(label: str, ours: bool) -> str:
     """A label, with the mark of a paper's own method."""
     return f"{label} {OURS}" if ours else label
+
+
+def sections(lines: Sequence[Slot]) -> Iterator[tuple[str, list[Slot]]]:
+    """The lines below each heading, in their order."""
+    for section, of_section in groupby(lines, key=lambda line: line.section):
+        yield section, list(of_section)
 
 
 def wrapped(heading: str) -> list[str]:

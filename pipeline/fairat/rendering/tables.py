@@ -6,7 +6,7 @@ from functools import partial
 from fairat.rendering.filling import Content, fill
 from fairat.rendering.table import Gap, Row, Slot, Table, evaluation_heading
 
-METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst"}
+METRICS = {"overall_accuracy": "Overall", "worst_class_accuracy": "Worst Class"}
 _CORRUPTIONS = (
     "gaussian_noise shot_noise speckle_noise impulse_noise defocus_blur gaussian_blur motion_blur zoom_blur snow fog "
     "brightness contrast elastic_transform pixelate jpeg_compression spatter saturate frost"
@@ -25,7 +25,7 @@ def row_lines(rows: Sequence[Row]) -> list[Slot]:
             gap = "rule"
         elif previous and previous.weights != row.weights and compares[row.group]:
             gap = "space"
-        lines.append(Slot((row.label,), {"method": row.method, "weights": row.weights}, row.ours, gap))
+        lines.append(Slot(row.stubs or (row.label,), {"method": row.method, "weights": row.weights}, row.ours, gap))
     return lines
 
 
@@ -62,20 +62,21 @@ def _by_evaluation(name: str, evaluations: Sequence[str], content: Content) -> T
         for metric in METRICS
     ]
     return fill(
-        Table(name, _caption(name, content), "Method", columns, row_lines(content.rows)), content, omit="columns"
+        Table(name, _caption(name, content), ("Method",), columns, row_lines(content.rows)), content, omit="columns"
     )
 
 
 def _by_corruption(name: str, metric: str, content: Content) -> Table:
-    table = Table(name, _caption(name, content), "Corruption", row_columns(content), corruption_lines(metric))
-    return fill(table, content, omit="lines")
+    table = Table(name, _caption(name, content), ("Corruption",), row_columns(content), corruption_lines(metric))
+    return fill(table, content, omit="lines", rule="line")
 
 
 def _by_class(name: str, evaluation: str, content: Content) -> Table:
     shared = {"evaluation": evaluation.format(pgd=content.pgd), "metric": "class_accuracy"}
     names = dict.fromkeys(one for suite in content.suites for one in content.classes(suite))
     lines = [Slot((one,), {**shared, "class_name": one}) for one in names]
-    return fill(Table(name, _caption(name, content), "Class", row_columns(content), lines), content, omit="lines")
+    table = Table(name, _caption(name, content), ("Class",), row_columns(content), lines)
+    return fill(table, content, omit="lines", rule="line")
 
 
 def _caption(name: str, content: Content) -> str:

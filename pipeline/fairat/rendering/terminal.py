@@ -9,9 +9,9 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fairat.rendering.table import Cell, Slot, Table, marked, wrapped
+from fairat.rendering.table import Cell, Mark, Slot, Table, marked, sections, wrapped
 
-_STYLES = {"best": "bold", "second": "underline", "": ""}
+_STYLES: dict[Mark, str] = {"bold": "bold", "underlined": "underline"}
 
 
 def console_table(table: Table, width: int = 100) -> Group:
@@ -35,12 +35,23 @@ def _fitting(table: Table, width: int) -> list[Table]:
 def _rich(table: Table) -> RichTable:
     rich = RichTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     rich.title, rich.title_justify = Text(table.columns[0].headings[0]), "left"
-    rich.add_column(Text(table.stub), overflow="fold", vertical="bottom")
+    for stub in table.stubs:
+        rich.add_column(Text(stub), overflow="fold", vertical="bottom")
     for heading in _headings(table.columns):
         rich.add_column(Text(heading), justify="right", no_wrap=True, vertical="bottom")
-    for line, following in zip(table.lines, [*table.lines[1:], None], strict=True):
-        last = following is not None and following.gap == "rule"
-        rich.add_row(Text(marked(line.label, line.ours)), *map(_text, line.cells), end_section=last)
+    widths = [
+        max(len(cell.superscript) for cell in column)
+        for column in zip(*(line.cells for line in table.lines), strict=True)
+    ]
+    for section, lines in sections(table.lines):
+        if section:
+            rich.add_section()
+            rich.add_row(Text(section, style="italic"))
+        for line, following in zip(lines, [*lines[1:], None], strict=True):
+            last = following is not None and following.gap == "rule"
+            label, *others = line.headings
+            cells = map(_text, line.cells, widths)
+            rich.add_row(Text(marked(label, line.ours)), *map(Text, others), *cells, end_section=last)
     return rich
 
 
@@ -48,12 +59,14 @@ def _headings(columns: Sequence[Slot]) -> Iterator[str]:
     """Headings below the suite's, a line each; a heading that columns share stands over the first of them."""
     previous: tuple[str, ...] = ()
     for column in columns:
-        above = ["" if column.headings[:-1] == previous else heading for heading in column.headings[1:-1]]
+        above = [] if column.headings[:-1] == previous else column.headings[1:-1]
         yield "\n".join([*above, *wrapped(marked(column.label, column.ours))])
         previous = column.headings[:-1]
 
 
-def _text(cell: Cell) -> Text:
+def _text(cell: Cell, width: int) -> Text:
+    """The number, and what stands above it in as many characters as the widest of its column needs."""
     text = Text(cell.text)
-    text.stylize(_STYLES[cell.mark], 0, len(cell.number))
-    return text.append(f" {cell.footnote}" if cell.footnote else "")
+    for mark in cell.marks & _STYLES.keys():
+        text.stylize(_STYLES[mark], 0, len(cell.number))
+    return text.append(cell.superscript.ljust(width))
