@@ -1,5 +1,4 @@
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from itertools import product
@@ -10,6 +9,7 @@ from fairat.rendering.table import Row
 from fairat.rendering.tables import CORRUPTIONS, LAYOUTS
 
 from tests.rendering.toys import AT, NASTY, OURS, TRADES, content, entry, four, of_classes, seeds
+from tests.tex import needs_tex
 
 table1, _, _, table9, classes_clean, _ = LAYOUTS.values()
 GREEK = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩαβγδεζηθικλμνξοπρςστυφχψω"
@@ -219,15 +219,13 @@ def compiled(directory, encoding=""):
 
 
 def printed(directory):
-    """The words of the document, or None where no pdftotext is."""
-    if not shutil.which("pdftotext"):
-        return None
+    """The words of the document."""
     subprocess.run(["pdftotext", "-layout", "document.pdf"], cwd=directory, check=True)
     return (directory / "document.txt").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
+@needs_tex
 @pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
 def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(tmp_path, encoding):
     entries = [
@@ -242,21 +240,20 @@ def test_every_letter_and_symbol_compiles_in_captions_headings_labels_and_notes(
     write_latex(tmp_path / "tables.tex", table)
     assert "Missing character" not in compiled(tmp_path, encoding)
     text = printed(tmp_path)
-    if text is not None:
-        # Where a font has one shape for two letters, its name is that of the symbol or of the Latin letter.
-        text = text.translate(str.maketrans({"\N{MICRO SIGN}": "μ", "\N{INCREMENT}": "Δ", "\N{OHM SIGN}": "Ω"}))
-        latin = set("ΑΒΕΖΗΙΚΜΝΟΡΤΧο")
-        assert set(GREEK) - latin <= set(re.findall(r"< *(\S) *>", text))
-        assert set("ABEZHIKMNOPTXo") <= set(re.findall(r"< *(\S) *>", text))
+    # Where a font has one shape for two letters, its name is that of the symbol or of the Latin letter.
+    text = text.translate(str.maketrans({"\N{MICRO SIGN}": "μ", "\N{INCREMENT}": "Δ", "\N{OHM SIGN}": "Ω"}))
+    latin = set("ΑΒΕΖΗΙΚΜΝΟΡΤΧο")
+    assert set(GREEK) - latin <= set(re.findall(r"< *(\S) *>", text))
+    assert set("ABEZHIKMNOPTXo") <= set(re.findall(r"< *(\S) *>", text))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX here")
+@needs_tex
 @pytest.mark.parametrize("encoding", ["", r"\usepackage[T1]{fontenc}"])
 def test_every_layout_compiles_and_prints_class_names_as_given(tmp_path, encoding):
     (tmp_path / "tables.tex").write_text("".join(latex(layout(everything())) for layout in LAYOUTS.values()))
     output = compiled(tmp_path, encoding)
     assert "Overfull" not in output
     text = printed(tmp_path)
-    if encoding and text is not None:
+    if encoding:
         assert all(name in text for name in NASTY if name.isascii() and "~" not in name)

@@ -1,6 +1,5 @@
 """The PDF of all tables and figures, made by a real TeX where there is one."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,8 +13,7 @@ from fairat.results.significance import Block, Comparison, Difference
 from fairat.tools import pdf as paper_pdf
 
 from tests.rendering.test_latex import everything
-
-needs_tex = pytest.mark.skipif(not shutil.which(paper_pdf.ENGINE), reason=f"no {paper_pdf.ENGINE} here")
+from tests.tex import missing_from, needs_tex, squeezed, text_of
 
 
 @pytest.fixture
@@ -61,8 +59,12 @@ def test_every_generated_table_and_figure_fits_the_pages_of_one_document(reports
     write_everything(reports)
     parts = paper_pdf.generated()
     assert len(parts) == 2 * len(LAYOUTS) + 2
-    log = paper_pdf.build(parts, paper_pdf.OUTPUT)
+    log, refused = paper_pdf.build(parts, paper_pdf.OUTPUT)
+    assert refused == {}
     assert paper_pdf.unfit(log) == []
+    text = text_of(paper_pdf.OUTPUT)
+    for layout in LAYOUTS.values():
+        assert [one for one in missing_from(text, layout(everything(count=8))) if "~" not in one] == []
     assert paper_pdf.OUTPUT.read_bytes().startswith(b"%PDF")
     assert all(f"part{number}{part.suffix}" in log for number, part in enumerate(parts))
 
@@ -83,7 +85,7 @@ def wide_note(text):
 )
 def test_what_does_not_fit_is_found(reports, table, complaint):
     write_latex(reports / "tables" / "demo" / "table1.tex", table)
-    assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)))
+    assert complaint in "".join(paper_pdf.unfit(paper_pdf.build(paper_pdf.generated(), paper_pdf.OUTPUT)[0]))
 
 
 @pytest.mark.slow
@@ -97,19 +99,17 @@ def test_the_report_does_not_contain_itself(reports, capsys):
 
 @pytest.mark.slow
 @needs_tex
-def test_what_tex_cannot_print_is_said_and_an_earlier_report_stays(reports):
-    table = reports / "tables" / "demo" / "table1.tex"
-    write_latex(table, wide_note("A note."))
+def test_a_table_that_tex_refuses_costs_its_own_page(reports, capsys):
+    for name, note in (("table1", "The first note."), ("table2", "猫"), ("table3", "The last note.")):
+        write_latex(reports / "tables" / "demo" / f"{name}.tex", wide_note(note))
     paper_pdf.main()
-    earlier = paper_pdf.OUTPUT.read_bytes()
-    write_latex(table, wide_note("猫"))
-    with pytest.raises(UserError) as error:
-        paper_pdf.main()
-    assert str(error.value).startswith(
-        "pdflatex stopped while it made reports/report.pdf: LaTeX Error: Unicode character 猫"
-    )
-    assert "LuaLaTeX" in str(error.value)
-    assert paper_pdf.OUTPUT.read_bytes() == earlier
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pdflatex refuses reports/tables/demo/table2.tex: LaTeX Error: Unicode character 猫" in said
+    assert "need LuaLaTeX" in said
+    assert "2 tables and figures in reports/report.pdf" in said
+    text = text_of(paper_pdf.OUTPUT)
+    for words in ("The first note.", "pdflatex refuses table2.tex.", "The last note."):
+        assert squeezed(words) in text
 
 
 def test_without_tex_the_user_is_told_what_to_install(reports, monkeypatch):

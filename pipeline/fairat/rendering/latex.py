@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 
 from fairat.files import whole_file
@@ -50,8 +51,8 @@ _SPECIAL = {
     "—": r"\textemdash{}",
 }
 _LIGATURE = re.compile(r"([-,'])(?=\1)")
-# A page of a common template holds about sixty lines of this size, caption and notes included.
-_PAGE_LINES, _HEAD_LINES = 56, 5
+# A page of a common template holds about sixty lines of this size, caption and notes included, of a hundred characters each.
+_PAGE_LINES, _HEAD_LINES, _LINE_CHARACTERS = 62, 5, 100
 # Shrinks a table that is wider than the text, as columns of some templates are; never enlarges.
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -67,21 +68,22 @@ def latex(table: Table) -> str:
 
     What is longer than a page continues in another `table`, with the same caption and notes.
     """
-    floats = _pages(table.parts())
+    texts = [table.caption, *table.notes, *(text for _, text in table.footnotes)]
+    floats = _pages(table.parts(), max(_PAGE_LINES - sum(ceil(len(text) / _LINE_CHARACTERS) for text in texts), 20))
     lines = [_PREAMBLE, *(line for number, page in enumerate(floats) for line in _float(table, page, number))]
     return "\n".join(lines) + "\n"
 
 
-def _pages(tabulars: Sequence[Table]) -> list[list[Table]]:
-    """Tabulars that fit on a page together; one that is longer than a page is cut."""
-    most = _PAGE_LINES - _HEAD_LINES
+def _pages(tabulars: Sequence[Table], room: int) -> list[list[Table]]:
+    """Tabulars that fit into so many lines of a page together; one that is longer is cut."""
+    most = room - _HEAD_LINES
     pages: list[list[Table]] = [[]]
     for tabular in (
         replace(tall, lines=tall.lines[start : start + most])
         for tall in tabulars
         for start in range(0, len(tall.lines), most)
     ):
-        if pages[-1] and sum(len(other.lines) + _HEAD_LINES for other in (*pages[-1], tabular)) > _PAGE_LINES:
+        if pages[-1] and sum(len(other.lines) + _HEAD_LINES for other in (*pages[-1], tabular)) > room:
             pages.append([])
         pages[-1].append(tabular)
     return pages

@@ -17,6 +17,10 @@ from fairat.rendering.latex import escaped
 REPORTS = Path("reports")
 OUTPUT = paths.REPORT
 ENGINE = "pdflatex"
+_NAMES = (
+    "Tables with names in non-Latin letters need LuaLaTeX and a font that has them: use the .tex files in a document of your "
+    "own."
+)
 _FLOATS_ON_HOLD = 6
 """After so many files everything is put on pages: TeX holds about fifty floats, and a long table is several."""
 
@@ -26,9 +30,12 @@ def main() -> None:
     parts = generated()
     if not parts:
         raise UserError(f"There are no tables below {REPORTS} yet. Make some: `dvc repro tables@demo`, or `make demo`.")
-    for line in unfit(build(parts, OUTPUT)):
+    log, refused = build(parts, OUTPUT)
+    for part, reason in refused.items():
+        console.print(f"{ENGINE} refuses {part}: {reason}. {_NAMES} Its page says so.", markup=False)
+    for line in unfit(log):
         console.print(f"Does not fit the page: {line}", markup=False)
-    console.print(f"{len(parts)} tables and figures in {OUTPUT}")
+    console.print(f"{len(parts) - len(refused)} tables and figures in {OUTPUT}")
 
 
 def generated() -> list[Path]:
@@ -37,11 +44,13 @@ def generated() -> list[Path]:
     return sorted((path for path in found if path != OUTPUT), key=lambda path: (path.parent, path.name))
 
 
-def build(parts: Sequence[Path], output: Path) -> str:
-    """Compiles tables (.tex) and figures (.pdf) into one document; returns TeX's log.
+def build(parts: Sequence[Path], output: Path) -> tuple[str, dict[Path, str]]:
+    """Compiles tables (.tex) and figures (.pdf) into one document; returns TeX's log, and why it refuses some of them.
+
+    What TeX refuses costs its own page, which holds the reason.
 
     Raises:
-        UserError: there is no TeX here, or it stops at an error.
+        UserError: there is no TeX here, or it stops outside of the parts.
     """
     engine = shutil.which(ENGINE)
     if engine is None:
@@ -49,21 +58,43 @@ def build(parts: Sequence[Path], output: Path) -> str:
             f"There is no {ENGINE} here, which {output} needs. Install TeX Live with the packages of Debian's "
             "texlive-latex-recommended, or use the .tex files in a document of your own."
         )
+    refused: dict[Path, str] = {}
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory) / "report.tex"
         for number, part in enumerate(parts):
             shutil.copyfile(part, source.with_name(_copy(number, part)))
         source.write_text(document(parts), encoding="utf-8")
-        command = [engine, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", source.name]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode:
-            raise UserError(
-                f"{ENGINE} stopped while it made {output}: {_first_error(done.stdout)}. Tables with names in non-Latin "
-                "letters need LuaLaTeX and a font that has them: use the .tex files in a document of your own."
-            )
+        while stopped := _stopped_at(engine, source):
+            place, reason = stopped
+            if place is None or parts[place] in refused:
+                raise UserError(f"{ENGINE} stopped while it made {output}: {reason}. {_NAMES}")
+            refused[parts[place]] = reason
+            page = rf"\begin{{table}}[tp]{escaped(f'{ENGINE} refuses {parts[place].name}.')}\end{{table}}"
+            source.with_name(_copy(place, parts[place])).write_text(page, encoding="utf-8")
         with whole_file(output) as beside:
             shutil.copyfile(source.with_suffix(".pdf"), beside)
-        return source.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+        return source.with_suffix(".log").read_text(encoding="utf-8", errors="replace"), refused
+
+
+def _stopped_at(engine: str, source: Path) -> tuple[int | None, str] | None:
+    """The number of the part at which TeX stops, None outside of them, and its words; nothing where it does not stop."""
+    command = [
+        engine,
+        "-interaction=nonstopmode",
+        "-halt-on-error",
+        "-file-line-error",
+        "-no-shell-escape",
+        source.name,
+    ]
+    done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True, errors="replace", check=False)
+    if not done.returncode:
+        return None
+    found = re.search(r"^(?:\./)?(?:part(\d+)\.\w+|[^:\n]*):\d+: (.*)$", done.stdout, re.MULTILINE)
+    if found is None:
+        return None, next(
+            (line.removeprefix("! ") for line in done.stdout.splitlines() if line.startswith("! ")), "no reason"
+        )
+    return int(found[1]) if found[1] else None, found[2].strip().rstrip(".")
 
 
 def document(parts: Sequence[Path]) -> str:
@@ -77,6 +108,7 @@ def unfit(log: str) -> list[str]:
 
 
 _HEAD = r"""\documentclass[10pt,a4paper]{article}
+\usepackage{cmap}
 \usepackage[T1]{fontenc}
 \usepackage[margin=25mm]{geometry}
 \usepackage{booktabs}
@@ -105,7 +137,3 @@ def _copy(number: int, part: Path) -> str:
 def _figure(file: str, name: str) -> str:
     picture = rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{file}}}"
     return rf"\begin{{figure}}[tp]\centering{picture}\caption{{{escaped(name)}}}\end{{figure}}"
-
-
-def _first_error(output: str) -> str:
-    return next((line.removeprefix("! ") for line in output.splitlines() if line.startswith("! ")), "no reason given")
