@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fairat.attacks.pgd import Images, pgd
 from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
 from fairat.methods.losses import cross_entropy
-from fairat.results.evidence import steps_rows
+from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import StepsEvaluation
 
 
@@ -49,7 +49,7 @@ def evaluate(
     batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
     found = [broken(model, in_unit_range(images), labels, settings, epsilon, watcher) for images, labels in batches]
     adversarial, first = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    return steps_rows(
+    return attack_rows(
         weights, f"pgd{settings.num_steps}", torch.arange(len(test)), test.labels.cpu(), clean, adversarial, first
     )
 
