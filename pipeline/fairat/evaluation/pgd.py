@@ -46,16 +46,12 @@ def evaluate(
     return stacked(
         [
             attack_rows(weights, f"pgd{steps}", index, test.labels.cpu(), clean, predictions)
-            for steps, predictions in zip(checkpoints(settings), adversarial, strict=True)
+            for steps, predictions in zip(sorted(set(settings.steps)), adversarial, strict=True)
         ]
     )
 
 
-def checkpoints(settings: PgdEvaluation) -> list[int]:
-    """After how many steps a prediction is stored, ascending."""
-    return sorted(set(settings.steps))
-
-
+@torch.no_grad()
 def first_breaking(
     model: nn.Module,
     images: Images,
@@ -65,48 +61,32 @@ def first_breaking(
     streams: Sequence[torch.Generator],
     watcher: Watcher,
 ) -> Int64[Tensor, "steps batch"]:
-    """The prediction under the first restart that breaks the image, separately for each number of steps.
+    """The prediction under the first restart that breaks the image, separately for each number of steps, ascending.
 
-    An image that withstands all restarts has its own label as prediction. There is a restart for each of the `streams`,
-    which its uniform start is drawn from.
+    All numbers of steps are iterates of one run of the longest attack. An image that withstands all restarts has its own
+    label as prediction. There is a restart for each of the `streams`, which its uniform start is drawn from.
     """
-    predictions = labels.expand(len(checkpoints(settings)), -1)
+    stored, longest = sorted(set(settings.steps)), max(settings.steps)
     radii = images.new_full((len(images),), epsilon)
+    predictions = labels.expand(len(stored), -1)
+    found: dict[int, Tensor] = {}
+
+    def observer(number: int, iterate: Images, predicted: Tensor) -> None:
+        found[number] = predicted
+        watcher.advance(len(images) / (longest * settings.restarts), "")
+
     for stream in streams:
-        start = initial_perturbation("uniform", images.cpu(), radii.cpu(), stream).to(images)
-        attempt = predictions_along(model, images, labels, settings, radii, start, watcher)
+        adversarial = pgd(
+            model,
+            images,
+            loss=lambda logits: cross_entropy(logits, labels),
+            epsilon=radii,
+            step_size=torch.full_like(radii, settings.step_size),
+            num_steps=longest,
+            start=initial_perturbation("uniform", images.cpu(), radii.cpu(), stream).to(images),
+            observer=observer,
+        )
+        found[longest] = model(adversarial).argmax(dim=1)
+        attempt = torch.stack([found[steps] for steps in stored])
         predictions = torch.where(predictions == labels, attempt, predictions)
     return predictions
-
-
-@torch.no_grad()
-def predictions_along(
-    model: nn.Module,
-    images: Images,
-    labels: Int64[Tensor, " batch"],
-    settings: PgdEvaluation,
-    radii: Tensor,
-    start: Images,
-    watcher: Watcher,
-) -> Int64[Tensor, "steps batch"]:
-    """Predictions of the iterates after each of the `checkpoints`, from one run of the longest attack."""
-    found: dict[int, Tensor] = {}
-    longest = max(settings.steps)
-    progress_of_a_step = len(images) / (longest * settings.restarts)
-
-    def observer(number: int, iterate: Images, predictions: Tensor) -> None:
-        found[number] = predictions
-        watcher.advance(progress_of_a_step, "")
-
-    adversarial = pgd(
-        model,
-        images,
-        loss=lambda logits: cross_entropy(logits, labels),
-        epsilon=radii,
-        step_size=torch.full_like(radii, settings.step_size),
-        num_steps=longest,
-        start=start,
-        observer=observer,
-    )
-    found[longest] = model(adversarial).argmax(dim=1)
-    return torch.stack([found[steps] for steps in checkpoints(settings)])

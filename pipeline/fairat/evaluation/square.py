@@ -24,12 +24,7 @@ def evaluate(
     watcher: Watcher,
 ) -> pa.Table:
     """One row per image; see `evaluate_model` and `survivors_rows`."""
-    ensemble = partial(alone, epsilon=epsilon, queries=settings.queries)
+    ensemble = partial(autoattack.square, epsilon=epsilon, queries=settings.queries)
     return survivors_rows(
         ensemble, model, test, settings, name="square", weights=weights, epsilon=epsilon, seed=seed, watcher=watcher
     )
-
-
-def alone(*, epsilon: float, seed: int, queries: int) -> list[autoattack.Member]:
-    """The ensemble of Square only."""
-    return [autoattack.square(epsilon=epsilon, seed=seed, queries=queries)]

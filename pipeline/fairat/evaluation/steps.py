@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from fairat.attacks.pgd import Images, pgd
@@ -10,23 +10,6 @@ from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, pr
 from fairat.methods.losses import cross_entropy
 from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import StepsEvaluation
-
-
-class FirstSuccess:
-    """Freezes an image at its first wrong prediction, and remembers at which check that was."""
-
-    def __init__(self, labels: Int64[Tensor, " batch"], watcher: Watcher, share: float) -> None:
-        self.labels, self.watcher, self.share = labels, watcher, share
-        self.check = 0
-        self.first = torch.full_like(labels, -1)
-
-    def __call__(self, predictions: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """Which images have withstood all checks so far."""
-        newly = (predictions != self.labels) & (self.first < 0)
-        self.first = torch.where(newly, self.check, self.first)
-        self.check += 1
-        self.watcher.advance(self.share, "")
-        return self.first < 0
 
 
 def workload(test: EvaluationSet, settings: StepsEvaluation) -> int:
@@ -64,9 +47,17 @@ def broken(
     watcher: Watcher,
 ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
     """The prediction of the first wrong iterate, or else of the last; and the check, `num_steps` where none was wrong."""
-    share = len(images) / settings.num_steps
-    stopping = FirstSuccess(labels, watcher, share)
-    radii = images.new_full((len(images),), epsilon)
+    share, radii = len(images) / settings.num_steps, images.new_full((len(images),), epsilon)
+    first, checks = torch.full_like(labels, settings.num_steps), 0
+
+    def standing(predictions: Tensor) -> Tensor:
+        """Freezes an image at its first wrong prediction, and remembers at which check that was."""
+        nonlocal first, checks
+        first = torch.where((predictions != labels) & (first == settings.num_steps), checks, first)
+        checks += 1
+        watcher.advance(share, "")
+        return first == settings.num_steps
+
     adversarial = pgd(
         model,
         images,
@@ -75,8 +66,7 @@ def broken(
         step_size=torch.full_like(radii, settings.step_size),
         num_steps=settings.num_steps,
         start=torch.zeros_like(images),
-        stopping=stopping,
+        stopping=standing,
     )
-    watcher.advance(share * (settings.num_steps - stopping.check), "")
-    first = torch.where(stopping.first < 0, settings.num_steps, stopping.first)
+    watcher.advance(share * (settings.num_steps - checks), "")
     return model(adversarial).argmax(dim=1), first

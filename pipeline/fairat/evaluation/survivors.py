@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 import torch
@@ -15,13 +14,8 @@ from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, pr
 from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import BlockwiseEvaluation
 
-
-class Ensemble(Protocol):
-    """Attacks that lack but a seed."""
-
-    def __call__(self, *, seed: int) -> Sequence[autoattack.Member]:
-        """The attacks, in their order."""
-        ...
+Ensemble = Callable[..., Sequence[autoattack.Member]]
+"""Attacks, in their order, that lack but the keyword `seed`."""
 
 
 def workload(test: EvaluationSet, settings: BlockwiseEvaluation) -> int:
