@@ -77,22 +77,14 @@ def _protocol(suite: Suite, evaluation: str) -> dict[str, Any]:
 
 
 def _presentation(study: Study, suite: str) -> dict[str, Any]:
+    """Heading, budgets and rows."""
     methods = {run.method_name: run.presentation for run in study.runs_of(suite)}
     words = {"label", "short", "group", "ours"}
-    return {
-        "title": study.suites[suite].title,
-        "evaluation": study.suites[suite].evaluation.model_dump(mode="json"),
-        "methods": [(name, method.model_dump(include=words)) for name, method in methods.items()],
-    }
+    rows = [(name, method.model_dump(include=words)) for name, method in methods.items()]
+    return {**study.suites[suite].model_dump(mode="json", include={"title", "evaluation"}), "methods": rows}
 
 
 def _presentation_of_paper(study: Study, suites: Iterable[str]) -> dict[str, Any]:
     """Headings and budgets; the rows are the papers' own."""
-    return {
-        name: {
-            "title": study.suites[name].title,
-            "evaluation": study.suites[name].evaluation.model_dump(mode="json"),
-        }
-        for name in suites
-        if name in study.suites
-    }
+    words = {"title", "evaluation"}
+    return {name: study.suites[name].model_dump(mode="json", include=words) for name in suites if name in study.suites}
