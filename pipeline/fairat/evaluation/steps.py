@@ -6,7 +6,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from fairat.attacks.pgd import Images, pgd
-from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
+from fairat.evaluation.protocol import Conditions, EvaluationSet, in_unit_range, predict
 from fairat.methods.losses import cross_entropy
 from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import StepsEvaluation
@@ -17,23 +17,20 @@ def workload(test: EvaluationSet, settings: StepsEvaluation) -> int:
     return len(test)
 
 
-def evaluate(
-    model: nn.Module,
-    test: EvaluationSet,
-    settings: StepsEvaluation,
-    *,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
-) -> pa.Table:
+def evaluate(model: nn.Module, test: EvaluationSet, settings: StepsEvaluation, conditions: Conditions) -> pa.Table:
     """One block of rows; see `evaluate_model`. From the image itself, so nothing is random."""
     clean = predict(model, test.images, settings.batch_size).cpu()
     batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
-    found = [broken(model, in_unit_range(images), labels, settings, epsilon, watcher) for images, labels in batches]
+    found = [broken(model, in_unit_range(images), labels, settings, conditions) for images, labels in batches]
     adversarial, first = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     return attack_rows(
-        weights, f"pgd{settings.num_steps}", torch.arange(len(test)), test.labels.cpu(), clean, adversarial, first
+        conditions.weights,
+        f"pgd{settings.num_steps}",
+        torch.arange(len(test)),
+        test.labels.cpu(),
+        clean,
+        adversarial,
+        first,
     )
 
 
@@ -43,11 +40,10 @@ def broken(
     images: Images,
     labels: Int64[Tensor, " batch"],
     settings: StepsEvaluation,
-    epsilon: float,
-    watcher: Watcher,
+    conditions: Conditions,
 ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
     """The prediction of the first wrong iterate, or else of the last; and the check, `num_steps` where none was wrong."""
-    share, radii = len(images) / settings.num_steps, images.new_full((len(images),), epsilon)
+    share, radii = len(images) / settings.num_steps, images.new_full((len(images),), conditions.epsilon)
     first, checks = torch.full_like(labels, settings.num_steps), 0
 
     def standing(predictions: Tensor) -> Tensor:
@@ -55,7 +51,7 @@ def broken(
         nonlocal first, checks
         first = torch.where((predictions != labels) & (first == settings.num_steps), checks, first)
         checks += 1
-        watcher.advance(share, "")
+        conditions.watcher.advance(share, "")
         return first == settings.num_steps
 
     adversarial = pgd(
@@ -68,5 +64,5 @@ def broken(
         start=torch.zeros_like(images),
         stopping=standing,
     )
-    watcher.advance(share * (settings.num_steps - checks), "")
+    conditions.watcher.advance(share * (settings.num_steps - checks), "")
     return model(adversarial).argmax(dim=1), first
