@@ -62,11 +62,6 @@ class Tally:
         return self.origin.suite, self.origin.method, self.origin.seed
 
     @property
-    def keys(self) -> tuple[str, str, int, str, str, str]:
-        """The values of the columns `KEYS`."""
-        return (*self.run, self.weights, self.evaluation, self.corruption)
-
-    @property
     def images(self) -> int:
         """How many predictions were counted."""
         return int(self.confusion.sum())
@@ -83,7 +78,7 @@ def aggregate(files: Sequence[Path], bootstrap: Bootstrap | None = None) -> pd.D
     """
     bootstrap = bootstrap or Bootstrap()
     rows = [
-        (*tally.keys, metric, class_name, *numbers, tally.images)
+        (*tally.run, tally.weights, tally.evaluation, tally.corruption, metric, class_name, *numbers, tally.images)
         for tally in tallies(files)
         for metric, estimate in _estimates(tally, bootstrap).items()
         for class_name, *numbers in zip(
