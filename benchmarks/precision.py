@@ -23,7 +23,6 @@ from fairat.device import choose_device
 from fairat.evaluation import evaluate_model
 from fairat.evaluation.protocol import EvaluationSet
 from fairat.results import metrics
-from fairat.results.evidence import values_of
 from fairat.settings.recipe import Precision
 from fairat.study import Study, Training, load_study, run_key
 from fairat.training.loop import LabeledImages, TrainingState, train
@@ -68,11 +67,10 @@ def attacked_accuracies(run: Training, model: torch.nn.Module, device: torch.dev
     test = EvaluationSet(split.images, split.labels, split.class_names)
     protocol, classes = run.suite.evaluation.pgd, len(split.class_names)
     rows = evaluate_model("pgd", model, test, protocol, epsilon=run.threat.epsilon, seed=run.seed)
-    columns = {name: values_of(rows[name]) for name in ("attack", "label", "clean", "adversarial")}
-    last = columns["attack"] == "pgd20"
+    rows = rows.to_pandas().query("attack == 'pgd20'")
     found = []
     for name in ("clean", "adversarial"):
-        counts = metrics.confusion(columns["label"][last], columns[name][last], classes)
+        counts = metrics.confusion(rows["label"].to_numpy(), rows[name].to_numpy(), classes)
         found += [float(metrics.overall_accuracy(counts)), float(metrics.worst_class_accuracy(counts))]
     return found
 

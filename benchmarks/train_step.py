@@ -28,9 +28,9 @@ from fairat.methods.history import ClassHistory, EpochRecord
 from fairat.methods.method import Method
 from fairat.methods.parts import Batch, Objective, Terms, Trace
 from fairat.methods.sampling import draw
-from fairat.settings.recipe import Augmentation, Precision, Sgd
+from fairat.settings.recipe import Augmentation, Precision, Recipe
 from fairat.settings.threat import Threat
-from fairat.training.optimizers import sgd
+from fairat.training.optimizers import optimizer_of
 from fairat.training.precision import multiplying
 from fairat.training.step import EpochTally, MinimaxStep, Policy, decide
 from torch import Tensor, nn
@@ -264,7 +264,9 @@ class Stand:
         self,
         *,
         precision: Precision = "tf32",
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: sgd(Sgd(), model, 0.01, 5e-4),
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: optimizer_of(
+            Recipe(learning_rate=0.01), model
+        ),
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> tuple[Callable[[], None], Callable[[], Found]]:
         """The pipeline's step, and what it left behind."""

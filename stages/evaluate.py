@@ -5,7 +5,6 @@ import json
 import time
 from typing import Annotated
 
-import numpy as np
 import pyarrow as pa
 import torch
 import typer
@@ -17,7 +16,7 @@ from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
 from fairat.evaluation.protocol import EvaluationSet, Watcher
 from fairat.fingerprint import recorded
-from fairat.results.evidence import Origin, stacked, values_of, write_evidence
+from fairat.results.evidence import Origin, stacked, write_evidence
 from fairat.study import Run, load_study
 from fairat.training.checkpoint import load_weights
 from fairat.training.record import RunRecord
@@ -146,19 +145,17 @@ def evaluate_sets(
 
 def summary(rows: pa.Table, class_names: tuple[str, ...]) -> str:
     """One weight set in a line; of PGD, the longest attack."""
-    columns = {name: values_of(rows[name]) for name in rows.column_names}
-    if "corruption" in columns:
-        right = columns["prediction"] == columns["label"]
-        by_name = {name: right[columns["corruption"] == name].mean() for name in dict.fromkeys(columns["corruption"])}
-        worst = min(by_name, key=lambda name: by_name[name])
-        return f"{right.mean():.1%} right under {len(by_name)} corruptions, worst {worst} {by_name[worst]:.1%}"
-    attack = columns["attack"][-1]
-    labels, clean, adversarial = (
-        columns[name][columns["attack"] == attack] for name in ("label", "clean", "adversarial")
-    )
-    robust = {class_names[label]: (adversarial == label)[labels == label].mean() for label in np.unique(labels)}
-    worst = min(robust, key=lambda name: robust[name])
+    frame = rows.to_pandas()
+    if "corruption" in frame:
+        right = frame["prediction"] == frame["label"]
+        of_corruptions = right.groupby(frame["corruption"], observed=True).mean()
+        worst = f"worst {of_corruptions.idxmin()} {of_corruptions.min():.1%}"
+        return f"{right.mean():.1%} right under {len(of_corruptions)} corruptions, {worst}"
+    attack = frame["attack"].iloc[-1]
+    frame = frame[frame["attack"] == attack]
+    clean, robust = (frame[name] == frame["label"] for name in ("clean", "adversarial"))
+    of_classes = robust.groupby(frame["label"]).mean()
     return (
-        f"{(clean == labels).mean():.1%} clean, {(adversarial == labels).mean():.1%} robust ({attack}, {len(labels)} "
-        f"images), worst class {worst} {robust[worst]:.1%}"
+        f"{clean.mean():.1%} clean, {robust.mean():.1%} robust ({attack}, {len(frame)} images), "
+        f"worst class {class_names[of_classes.idxmin()]} {of_classes.min():.1%}"
     )

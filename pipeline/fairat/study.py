@@ -1,7 +1,6 @@
 """The schema of params.yaml, runs.yaml and own.yaml; nothing else reads these files."""
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -21,7 +20,6 @@ from fairat.settings.base import Settings, merged
 from fairat.settings.presentation import Presentation, Published
 from fairat.settings.recipe import Recipe
 from fairat.settings.suite import Suite
-from fairat.settings.threat import Threat
 
 KEY = re.compile(r"[^/]+/[^/]+/s(0|[1-9]\d*)")
 SECTIONS = {
@@ -49,17 +47,12 @@ class RunLine(Settings):
     start: str
 
 
-class Run(ABC):
+class Run:
     """What a line asks for, resolved: weights in a directory of their own, and the suite under which they are evaluated."""
 
-    def __init__(self, key: str, suite: Suite, presentation: Presentation) -> None:
-        self.key, self.suite, self.presentation = key, suite, presentation
+    def __init__(self, key: str, suite: Suite, presentation: Presentation, architecture: Architecture) -> None:
+        self.key, self.suite, self.presentation, self.architecture = key, suite, presentation, architecture
         self.suite_name, self.method_name, self.seed = split_key(key)
-
-    @property
-    @abstractmethod
-    def architecture(self) -> Architecture:
-        """The network."""
 
     @property
     def directory(self) -> Path:
@@ -68,41 +61,27 @@ class Run(ABC):
 
 
 class Adoption(Run):
-    """A published network under a suite's evaluations."""
+    """A published network under a suite's evaluations; its architecture may name the place of its weights."""
 
-    def __init__(self, key: str, suite: Suite, published: Published) -> None:
-        super().__init__(key, suite, published)
-        self.published = published
-
-    @property
-    def architecture(self) -> PublishedNetwork:
-        """The published one, with the place of its weights if params.yaml names one."""
-        return self.published.architecture
+    architecture: PublishedNetwork
 
 
 class Training(Run):
     """One training: the settings of its suite and method, merged where the method has its own.
 
     Attributes:
+        architecture: the suite's network, or that of the run it starts from.
+        threat: the suite's; the method may replace its step for training.
         begun_from: the run whose last weights, and so whose network, it starts from; None for random ones.
     """
 
     def __init__(self, key: str, suite: Suite, method: Method, begun_from: Run | None = None) -> None:
-        super().__init__(key, suite, method)
-        self.method = method.scaled(suite.epoch_scale)
-        self.begun_from = begun_from
+        super().__init__(
+            key, suite, method, suite.architecture if begun_from is None else begun_from.architecture.unplaced()
+        )
+        self.method, self.threat, self.begun_from = method.scaled(suite.epoch_scale), suite.threat, begun_from
         self.recipe = merged(suite.recipe, method.recipe).scaled(suite.epoch_scale)
         self.averaging = merged(suite.averaging, method.averaging)
-
-    @property
-    def architecture(self) -> Architecture:
-        """The suite's network, or that of the run it starts from."""
-        return self.suite.architecture if self.begun_from is None else self.begun_from.architecture.unplaced()
-
-    @property
-    def threat(self) -> Threat:
-        """The suite's threat; the method may replace its step for training."""
-        return self.suite.threat
 
     @property
     def cautions(self) -> list[str]:
@@ -210,7 +189,7 @@ class Study(Settings):
     def _resolve(self, key: str) -> Run:
         suite, method, _ = split_key(key)
         if method in self.zoo:
-            return Adoption(key, self.suites[suite], self.zoo[method])
+            return Adoption(key, self.suites[suite], self.zoo[method], self.zoo[method].architecture)
         start = self.runs[key].start
         # Validation saw to it that starts are there, and end.
         begun_from = self._resolve(start.removeprefix("runs/")) if start.startswith("runs/") else None

@@ -13,7 +13,6 @@ from fairat.attacks.autoattack import Chunked, Member, Perturbing, attack_block,
 from fairat.attacks.pgd import attacking
 from fairat.evaluation import evaluate_model
 from fairat.evaluation.protocol import EvaluationSet
-from fairat.evaluation.square import alone
 from fairat.evaluation.survivors import Ensemble, block_predictions
 from fairat.settings.evaluations import AutoAttackEvaluation, SquareEvaluation
 from pyautoattack import AutoAttack
@@ -226,7 +225,7 @@ ENSEMBLES: dict[str, Ensemble] = {
     "autoattack": partial(
         autoattack.standard, epsilon=EPSILON, num_classes=5, iterations=5, target_classes=2, queries=20
     ),
-    "square": partial(alone, epsilon=EPSILON, queries=60),
+    "square": partial(autoattack.square, epsilon=EPSILON, queries=60),
 }
 
 

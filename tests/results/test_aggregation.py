@@ -7,7 +7,7 @@ import pytest
 from fairat import paths
 from fairat.errors import Hint, UserError
 from fairat.results import aggregation, metrics
-from fairat.results.aggregation import COLUMNS, aggregate, confusions, headline, over_seeds, read_table, write_table
+from fairat.results.aggregation import COLUMNS, aggregate, headline, over_seeds, read_table, write_table
 from fairat.results.bootstrap import Bootstrap
 from fairat.results.evidence import Origin, attack_rows, corruption_rows, stacked, write_evidence
 
@@ -162,25 +162,22 @@ def test_weight_sets_have_rows_of_their_own(tmp_path):
     assert clean == [pytest.approx(5 / 6), 1]
 
 
-def test_confusions_hold_every_cell_in_class_order(tmp_path):
-    cells = confusions([pgd_file(tmp_path), corruption_file(tmp_path)])
-    pgd = cells[cells["evaluation"] == "pgd10"]
-    np.testing.assert_array_equal(np.asarray(pgd["count"]).reshape(3, 3), [[1, 1, 0], [0, 0, 2], [0, 0, 2]])
-    assert list(pgd["true"][::3]) == list(pgd["predicted"][:3]) == list(CLASSES)
-    snow = np.asarray(cells[cells["corruption"] == "snow"]["count"]).reshape(3, 3)
-    np.testing.assert_array_equal(snow, [[0, 0, 10]] * 3)
-    assert set(cells["corruption"]) == {"", "fog", "snow"}
-
-
 def test_the_table_is_recomputed_from_the_confusions(tmp_path):
     files = [pgd_file(tmp_path), square_file(tmp_path)]
-    table, cells = aggregate(files, FEW), confusions(files)
-    for evaluation, part in cells.groupby("evaluation"):
-        confusion = part["count"].to_numpy().reshape(3, 3)
+    table, counted = aggregate(files, FEW), {tally.evaluation: tally.confusion for tally in aggregation.tallies(files)}
+    np.testing.assert_array_equal(counted["pgd10"], [[1, 1, 0], [0, 0, 2], [0, 0, 2]])
+    assert list(counted) == ["clean", "pgd10", "square"]
+    for evaluation, confusion in counted.items():
         assert value(table, "overall_accuracy", evaluation=evaluation) == metrics.overall_accuracy(confusion)
         np.testing.assert_array_equal(
             [value(table, "cfps", name, evaluation=evaluation) for name in CLASSES], metrics.cfps(confusion)
         )
+
+
+def test_a_confusion_under_a_corruption_pools_its_severities(tmp_path):
+    counted = {tally.corruption: tally.confusion for tally in aggregation.tallies([corruption_file(tmp_path)])}
+    np.testing.assert_array_equal(counted["snow"], [[0, 0, 10]] * 3)
+    assert set(counted) == {"fog", "snow", "mean"}
 
 
 def tidy(values, metric="overall_accuracy", **keys):

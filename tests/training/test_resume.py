@@ -59,9 +59,9 @@ def everything(state: TrainingState) -> dict[str, Any]:
 
 def run(settings: TrainingSettings, state: TrainingState, saved: Path | None = None) -> TrainingState:
     """Trains to the end on batches of 40, 40 and 20 images; saves the state of every epoch in a directory of its own."""
-    for report in train(state, settings, tiny_images(100, 1), tiny_images(30, 2)):
+    for epoch in train(state, settings, tiny_images(100, 1), tiny_images(30, 2)):
         if saved is not None:
-            save_resumable(saved / str(report.epoch), state, "identity")
+            save_resumable(saved / str(epoch), state, "identity")
     return state
 
 

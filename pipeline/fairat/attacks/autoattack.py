@@ -69,10 +69,9 @@ def standard(
         target_classes: of APGD-T and FAB-T, at most K - 1 (published: 9).
         queries: of Square (published: 5000).
     """
-    targets = min(target_classes, num_classes - 1)
-    steps = iterations + 1
-    apgd = {"n_iter": iterations, "n_restarts": 1, "eps": epsilon, "norm": "Linf", "seed": seed, "rho": 0.75}
-    fab = {"n_iter": iterations, "n_restarts": 1, "eps": epsilon, "norm": "Linf", "seed": seed, "targeted": True}
+    targets, steps = min(target_classes, num_classes - 1), iterations + 1
+    shared = {"n_iter": iterations, "n_restarts": 1, "eps": epsilon, "norm": "Linf", "seed": seed}
+    apgd, fab = {**shared, "rho": 0.75}, {**shared, "targeted": True}
     members = [
         Member(APGD_CE, partial(APGDAttack, **apgd, loss="ce"), steps, steps * _WITH_GRADIENT),
         Member(
@@ -87,13 +86,13 @@ def standard(
             2 * targets * iterations,
             targets * iterations * (_WITH_GRADIENT + 1),
         ),
-        square(epsilon=epsilon, seed=seed, queries=queries),
+        *square(epsilon=epsilon, seed=seed, queries=queries),
     ]
     return [member for member in members if member.name != APGD_T or num_classes >= _TARGETED_DLR_CLASSES]
 
 
-def square(*, epsilon: float, seed: int, queries: int) -> Member:
-    """Square as in AutoAttack (Andriushchenko et al. 2020): p = 0.8, margin loss, one restart, no rescaled schedule."""
+def square(*, epsilon: float, seed: int, queries: int) -> list[Member]:
+    """Square alone, as in AutoAttack (Andriushchenko et al. 2020): p = 0.8, margin loss, one restart, no rescaled schedule."""
     build = partial(
         SquareAttack,
         p_init=0.8,
@@ -105,7 +104,7 @@ def square(*, epsilon: float, seed: int, queries: int) -> Member:
         seed=seed,
         resc_schedule=False,
     )
-    return Member(SQUARE, build, queries, queries)
+    return [Member(SQUARE, build, queries, queries)]
 
 
 def attack_block(
@@ -144,7 +143,9 @@ def attack_block(
     check_images(images)
     network, found = Chunked(model, batch_size), [predictions]
     meter = _Meter(network, ensemble, len(images), advance)
-    with torch.no_grad(), _random_state_kept(images.device):
+    # The package seeds torch's global streams; they come back as they were.
+    streams = torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else [])
+    with torch.no_grad(), streams:
         for member in ensemble:
             after = found[-1].clone()
             survivors = (after == labels).nonzero().flatten()
@@ -233,13 +234,6 @@ def _check_inside(name: str, adversarial: Images, images: Images, epsilon: float
     assert distance <= epsilon + torch.finfo(images.dtype).eps, f"{name} left the ball of {epsilon}: {distance}"
     low, high = float(adversarial.min()), float(adversarial.max())
     assert low >= 0 and high <= 1, f"{name} left [0, 1]: [{low}, {high}]"
-
-
-@contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
-    """The package seeds torch's global streams; they come back as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
 
 
 class _Meter:

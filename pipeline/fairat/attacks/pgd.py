@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,13 +13,8 @@ Start = Literal["uniform", "gauss", "boxed_gauss", "zero"]
 BatchNormMode = Literal["train", "eval"]
 
 
-class StoppingRule(Protocol):
-    """Decides, check by check, which images still move. Made anew for every attacked batch."""
-
-    def __call__(self, predictions: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """Takes the classes predicted at this check; returns which images make the next step."""
-        ...
-
+StoppingRule = Callable[[Int[Tensor, " batch"]], Bool[Tensor, " batch"]]
+"""Takes the classes predicted at a check; returns which images make the next step. Made anew for every attacked batch."""
 
 Observer = Callable[[int, Images, Int[Tensor, " batch"]], None]
 """Called before each step with the step's number, the current iterate and the classes predicted for it."""
@@ -91,7 +86,12 @@ def pgd(
         with torch.enable_grad():
             logits = model(adversarial)
             total = loss(logits).sum()
-        active = _checked(number, adversarial.detach(), logits.detach(), stopping, observer)
+        active = None
+        if stopping is not None or observer is not None:
+            predictions = logits.detach().argmax(dim=1)
+            if observer is not None:
+                observer(number, adversarial.detach(), predictions)
+            active = None if stopping is None else stopping(predictions)
         if active is not None and not active.any():
             break
         (gradient,) = torch.autograd.grad(total, adversarial)
@@ -101,22 +101,6 @@ def pgd(
         moved = torch.clamp(moved, lower, upper)
         delta = moved if active is None else torch.where(active.view(-1, 1, 1, 1), moved, delta)
     return images + delta
-
-
-def _checked(
-    number: int,
-    iterate: Images,
-    logits: Tensor,
-    stopping: StoppingRule | None,
-    observer: Observer | None,
-) -> Tensor | None:
-    """Shows an iterate to the observer; gives the images that still move, None for all. Costs nothing without both."""
-    if stopping is None and observer is None:
-        return None
-    predictions = logits.argmax(dim=1)
-    if observer is not None:
-        observer(number, iterate, predictions)
-    return None if stopping is None else stopping(predictions)
 
 
 @contextmanager

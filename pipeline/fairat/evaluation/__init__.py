@@ -9,7 +9,7 @@ from torch import nn
 from fairat.attacks.pgd import attacking
 from fairat.errors import UserError
 from fairat.evaluation import autoattack, corruptions, pgd, square, steps
-from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range
+from fairat.evaluation.protocol import Conditions, EvaluationSet, Watcher, in_unit_range
 
 _PROBED_IMAGES = 64
 
@@ -23,17 +23,7 @@ class Evaluation(Protocol):
         """How many images of progress one weight set makes."""
         ...
 
-    def evaluate(
-        self,
-        model: nn.Module,
-        test: EvaluationSet,
-        settings: Any,
-        *,
-        weights: str,
-        epsilon: float,
-        seed: int,
-        watcher: Watcher,
-    ) -> pa.Table:
+    def evaluate(self, model: nn.Module, test: EvaluationSet, settings: Any, conditions: Conditions) -> pa.Table:
         """The rows of evidence of one weight set; the model is frozen and in eval mode."""
         ...
 
@@ -78,9 +68,8 @@ def evaluate_model(
     try:
         with attacking(model, "eval"):
             _check_model(model, test)
-            return EVALUATIONS[evaluation].evaluate(
-                model, test, settings, weights=weights, epsilon=epsilon, seed=seed, watcher=watcher or Watcher()
-            )
+            conditions = Conditions(weights, epsilon, seed, watcher or Watcher())
+            return EVALUATIONS[evaluation].evaluate(model, test, settings, conditions)
     except torch.OutOfMemoryError:
         raise UserError(
             f"The device's memory does not hold {settings.batch_size} images at once. "

@@ -6,43 +6,26 @@ import pyarrow as pa
 from torch import nn
 
 from fairat.attacks import autoattack
-from fairat.evaluation.protocol import EvaluationSet, Watcher
+from fairat.evaluation.protocol import Conditions, EvaluationSet
 from fairat.evaluation.survivors import survivors_rows, workload
 from fairat.settings.evaluations import AutoAttackEvaluation
 
 __all__ = ["evaluate", "workload"]
 
 
-def evaluate(
-    model: nn.Module,
-    test: EvaluationSet,
-    settings: AutoAttackEvaluation,
-    *,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
-) -> pa.Table:
+def evaluate(model: nn.Module, test: EvaluationSet, settings: AutoAttackEvaluation, conditions: Conditions) -> pa.Table:
     """One row per image; see `evaluate_model` and `survivors_rows`."""
     classes = len(test.class_names)
     ensemble = partial(
         autoattack.standard,
-        epsilon=epsilon,
+        epsilon=conditions.epsilon,
         num_classes=classes,
         iterations=settings.iterations,
         target_classes=settings.target_classes,
         queries=settings.queries,
     )
-    if autoattack.APGD_T not in [member.name for member in ensemble(seed=seed)]:
-        watcher.remark(f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {classes}.")
-    return survivors_rows(
-        ensemble,
-        model,
-        test,
-        settings,
-        name="autoattack",
-        weights=weights,
-        epsilon=epsilon,
-        seed=seed,
-        watcher=watcher,
-    )
+    if autoattack.APGD_T not in [member.name for member in ensemble(seed=conditions.seed)]:
+        conditions.watcher.remark(
+            f"AutoAttack ran without APGD-T: its loss compares four classes, and there are {classes}."
+        )
+    return survivors_rows(ensemble, model, test, settings, conditions, name="autoattack")

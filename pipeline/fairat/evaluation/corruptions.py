@@ -8,7 +8,7 @@ from torch import nn
 
 from fairat.data.canonical import SEVERITIES, corruption_names, load_corruption
 from fairat.errors import Hint, UserError
-from fairat.evaluation.protocol import EvaluationSet, Watcher, predict
+from fairat.evaluation.protocol import Conditions, EvaluationSet, predict
 from fairat.results.evidence import corruption_rows, stacked
 from fairat.settings.evaluations import CorruptionsEvaluation
 
@@ -19,14 +19,7 @@ def workload(test: EvaluationSet, settings: CorruptionsEvaluation) -> int:
 
 
 def evaluate(
-    model: nn.Module,
-    test: EvaluationSet,
-    settings: CorruptionsEvaluation,
-    *,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
+    model: nn.Module, test: EvaluationSet, settings: CorruptionsEvaluation, conditions: Conditions
 ) -> pa.Table:
     """One block of rows for each corruption and severity; see `evaluate_model`. Nothing is attacked.
 
@@ -47,10 +40,10 @@ def evaluate(
             model,
             corrupted.images.to(test.images.device),
             settings.batch_size,
-            lambda by, name=name: watcher.advance(by, name),
+            lambda by, name=name: conditions.watcher.advance(by, name),
         ).cpu()
         index = torch.arange(len(test)).repeat(len(SEVERITIES))
-        tables.append(corruption_rows(weights, name, corrupted.severities, index, labels, predictions))
+        tables.append(corruption_rows(conditions.weights, name, corrupted.severities, index, labels, predictions))
     return stacked(tables)
 
 

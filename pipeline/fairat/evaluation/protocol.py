@@ -56,6 +56,16 @@ class Watcher:
     remark: Callable[[str], None] = lambda text: None
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """Of one evaluation of one weight set, besides its settings; see `evaluate_model`."""
+
+    weights: str
+    epsilon: float
+    seed: int
+    watcher: Watcher
+
+
 def in_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Stored pixels 0..255 as float32 in [0, 1]."""
     return images.to(torch.float32) / 255

@@ -6,30 +6,14 @@ import pyarrow as pa
 from torch import nn
 
 from fairat.attacks import autoattack
-from fairat.evaluation.protocol import EvaluationSet, Watcher
+from fairat.evaluation.protocol import Conditions, EvaluationSet
 from fairat.evaluation.survivors import survivors_rows, workload
 from fairat.settings.evaluations import SquareEvaluation
 
 __all__ = ["evaluate", "workload"]
 
 
-def evaluate(
-    model: nn.Module,
-    test: EvaluationSet,
-    settings: SquareEvaluation,
-    *,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
-) -> pa.Table:
+def evaluate(model: nn.Module, test: EvaluationSet, settings: SquareEvaluation, conditions: Conditions) -> pa.Table:
     """One row per image; see `evaluate_model` and `survivors_rows`."""
-    ensemble = partial(alone, epsilon=epsilon, queries=settings.queries)
-    return survivors_rows(
-        ensemble, model, test, settings, name="square", weights=weights, epsilon=epsilon, seed=seed, watcher=watcher
-    )
-
-
-def alone(*, epsilon: float, seed: int, queries: int) -> list[autoattack.Member]:
-    """The ensemble of Square only."""
-    return [autoattack.square(epsilon=epsilon, seed=seed, queries=queries)]
+    ensemble = partial(autoattack.square, epsilon=conditions.epsilon, queries=settings.queries)
+    return survivors_rows(ensemble, model, test, settings, conditions, name="square")

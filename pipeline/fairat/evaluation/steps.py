@@ -2,31 +2,14 @@
 
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from fairat.attacks.pgd import Images, pgd
-from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
+from fairat.evaluation.protocol import Conditions, EvaluationSet, in_unit_range, predict
 from fairat.methods.losses import cross_entropy
-from fairat.results.evidence import steps_rows
+from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import StepsEvaluation
-
-
-class FirstSuccess:
-    """Freezes an image at its first wrong prediction, and remembers at which check that was."""
-
-    def __init__(self, labels: Int64[Tensor, " batch"], watcher: Watcher, share: float) -> None:
-        self.labels, self.watcher, self.share = labels, watcher, share
-        self.check = 0
-        self.first = torch.full_like(labels, -1)
-
-    def __call__(self, predictions: Int64[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """Which images have withstood all checks so far."""
-        newly = (predictions != self.labels) & (self.first < 0)
-        self.first = torch.where(newly, self.check, self.first)
-        self.check += 1
-        self.watcher.advance(self.share, "")
-        return self.first < 0
 
 
 def workload(test: EvaluationSet, settings: StepsEvaluation) -> int:
@@ -34,23 +17,20 @@ def workload(test: EvaluationSet, settings: StepsEvaluation) -> int:
     return len(test)
 
 
-def evaluate(
-    model: nn.Module,
-    test: EvaluationSet,
-    settings: StepsEvaluation,
-    *,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
-) -> pa.Table:
+def evaluate(model: nn.Module, test: EvaluationSet, settings: StepsEvaluation, conditions: Conditions) -> pa.Table:
     """One block of rows; see `evaluate_model`. From the image itself, so nothing is random."""
     clean = predict(model, test.images, settings.batch_size).cpu()
     batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
-    found = [broken(model, in_unit_range(images), labels, settings, epsilon, watcher) for images, labels in batches]
+    found = [broken(model, in_unit_range(images), labels, settings, conditions) for images, labels in batches]
     adversarial, first = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    return steps_rows(
-        weights, f"pgd{settings.num_steps}", torch.arange(len(test)), test.labels.cpu(), clean, adversarial, first
+    return attack_rows(
+        conditions.weights,
+        f"pgd{settings.num_steps}",
+        torch.arange(len(test)),
+        test.labels.cpu(),
+        clean,
+        adversarial,
+        first,
     )
 
 
@@ -60,13 +40,20 @@ def broken(
     images: Images,
     labels: Int64[Tensor, " batch"],
     settings: StepsEvaluation,
-    epsilon: float,
-    watcher: Watcher,
+    conditions: Conditions,
 ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]:
     """The prediction of the first wrong iterate, or else of the last; and the check, `num_steps` where none was wrong."""
-    share = len(images) / settings.num_steps
-    stopping = FirstSuccess(labels, watcher, share)
-    radii = images.new_full((len(images),), epsilon)
+    share, radii = len(images) / settings.num_steps, images.new_full((len(images),), conditions.epsilon)
+    first, checks = torch.full_like(labels, settings.num_steps), 0
+
+    def standing(predictions: Tensor) -> Tensor:
+        """Freezes an image at its first wrong prediction, and remembers at which check that was."""
+        nonlocal first, checks
+        first = torch.where((predictions != labels) & (first == settings.num_steps), checks, first)
+        checks += 1
+        conditions.watcher.advance(share, "")
+        return first == settings.num_steps
+
     adversarial = pgd(
         model,
         images,
@@ -75,8 +62,7 @@ def broken(
         step_size=torch.full_like(radii, settings.step_size),
         num_steps=settings.num_steps,
         start=torch.zeros_like(images),
-        stopping=stopping,
+        stopping=standing,
     )
-    watcher.advance(share * (settings.num_steps - stopping.check), "")
-    first = torch.where(stopping.first < 0, settings.num_steps, stopping.first)
+    conditions.watcher.advance(share * (settings.num_steps - checks), "")
     return model(adversarial).argmax(dim=1), first

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 import torch
@@ -11,17 +10,12 @@ from torch import Tensor, nn
 
 from fairat import seeds
 from fairat.attacks import autoattack
-from fairat.evaluation.protocol import EvaluationSet, Watcher, in_unit_range, predict
+from fairat.evaluation.protocol import Conditions, EvaluationSet, in_unit_range, predict
 from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import BlockwiseEvaluation
 
-
-class Ensemble(Protocol):
-    """Attacks that lack but a seed."""
-
-    def __call__(self, *, seed: int) -> Sequence[autoattack.Member]:
-        """The attacks, in their order."""
-        ...
+Ensemble = Callable[..., Sequence[autoattack.Member]]
+"""Attacks, in their order, that lack but the keyword `seed`."""
 
 
 def workload(test: EvaluationSet, settings: BlockwiseEvaluation) -> int:
@@ -34,30 +28,25 @@ def survivors_rows(
     model: nn.Module,
     test: EvaluationSet,
     settings: BlockwiseEvaluation,
+    conditions: Conditions,
     *,
     name: str,
-    weights: str,
-    epsilon: float,
-    seed: int,
-    watcher: Watcher,
 ) -> pa.Table:
     """The rows of the first images of every class; only those that are classified correctly are attacked.
 
     The adversarial prediction of an image is that of the first attack that breaks it, else the clean one.
     """
-    part, index = test.part(settings.images)
+    (part, index), seed, watcher = test.part(settings.images), conditions.seed, conditions.watcher
     first = in_unit_range(part.images[: settings.block_size])
+    told = {"name": name, "epsilon": conditions.epsilon, "seed": seed, "advance": watcher.advance}
     with autoattack.warnings_reported(watcher.remark):
         autoattack.check_network(model, first, part.labels[: settings.block_size], settings.batch_size)
-        blocks = [
-            block_predictions(
-                ensemble, model, part, number, settings, name=name, epsilon=epsilon, seed=seed, advance=watcher.advance
-            )
-            for number in range(math.ceil(len(part) / settings.block_size))
-        ]
-        found = torch.cat(blocks, dim=1)
+        blocks = range(math.ceil(len(part) / settings.block_size))
+        found = torch.cat(
+            [block_predictions(ensemble, model, part, block, settings, **told) for block in blocks], dim=1
+        )
         autoattack.check_square(ensemble(seed=seed), found, part.labels)
-    return attack_rows(weights, name, index, part.labels.cpu(), found[0].cpu(), found[-1].cpu())
+    return attack_rows(conditions.weights, name, index, part.labels.cpu(), found[0].cpu(), found[-1].cpu())
 
 
 def block_predictions(

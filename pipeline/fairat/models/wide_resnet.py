@@ -27,10 +27,7 @@ class WideResNet(nn.Module):
         self.block3 = stage(2 * width, 4 * width, stride=2, blocks=blocks)
         self.bn1 = nn.BatchNorm2d(4 * width)
         self.fc = nn.Linear(4 * width, num_classes)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """Convolutions N(0, 2 / (k k out)), batch norm (1, 0) as by default, no bias in the classifier (TRADES)."""
+        # Convolutions N(0, 2 / (k k out)), batch norm (1, 0) as by default, no bias in the classifier (TRADES).
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

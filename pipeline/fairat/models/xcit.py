@@ -1,7 +1,5 @@
 """XCiT-S12 (El-Nouby et al. 2021) as VR fine-tunes it on CIFAR."""
 
-from pathlib import Path
-
 from torch import nn
 
 from fairat.errors import UserError
@@ -42,24 +40,13 @@ def build(settings: XcitS12, *, num_classes: int, channels: int) -> nn.Module:
     return network
 
 
-def start_file(settings: XcitS12) -> Path:
-    """The file of the adversarially pre-trained weights, downloaded where it is RobustBench's and not here yet.
-
-    Raises:
-        UserError: it cannot be downloaded.
-    """
-    if isinstance(settings.checkpoint, Path):
-        return settings.checkpoint
-    return robustbench_file(settings.robustbench, "imagenet")
-
-
 def load_start(network: nn.Module, settings: XcitS12) -> None:
     """Loads the adversarially pre-trained weights; the head stays as initialized.
 
     Raises:
         UserError: the file is missing or cannot be downloaded, or is not an XCiT-S12 with patch 16 for color images.
     """
-    file = start_file(settings)
+    file = settings.file or robustbench_file(settings.robustbench, "imagenet")
     state = {
         name: value
         for name, value in read_state(file).items()

@@ -1,10 +1,11 @@
 """From the evidence of many runs to one tidy table: a row per metric, with its confidence interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from fairat.errors import Hint, UserError, on_one_line
 from fairat.files import whole_file
 from fairat.paths import EVALUATIONS
 from fairat.results import metrics
-from fairat.results.bootstrap import Bootstrap
-from fairat.results.evidence import Origin, read_evidence
+from fairat.results.bootstrap import Bootstrap, Estimate
+from fairat.results.evidence import Origin, arranged, read_evidence
 
 KEYS = ("suite", "method", "seed", "weights", "evaluation", "corruption")
 COLUMNS = (*KEYS, "metric", "class_name", "value", "low", "high", "images")
@@ -25,13 +26,6 @@ others, and `mean` for the mean over all corruptions; `class_name` is empty for 
 fractions in [0, 1]; `images` counts the predictions the value was computed from, all classes together."""
 
 MEAN = "mean"
-_ACCURACIES = {
-    "overall_accuracy": metrics.overall_accuracy,
-    "worst_class_accuracy": metrics.worst_class_accuracy,
-    "minimum_class_accuracy": metrics.minimum_class_accuracy,
-    "class_accuracy": metrics.class_accuracies,
-}
-_ERRORS = {"class_accuracy_ovr": metrics.class_accuracy_ovr, "cfps": metrics.cfps}
 _HEADLINES = {
     ("clean", "overall_accuracy"): "clean",
     ("pgd", "overall_accuracy"): "{}",
@@ -68,11 +62,6 @@ class Tally:
         return self.origin.suite, self.origin.method, self.origin.seed
 
     @property
-    def keys(self) -> tuple[str, str, int, str, str, str]:
-        """The values of the columns `KEYS`."""
-        return (*self.run, self.weights, self.evaluation, self.corruption)
-
-    @property
     def images(self) -> int:
         """How many predictions were counted."""
         return int(self.confusion.sum())
@@ -89,31 +78,16 @@ def aggregate(files: Sequence[Path], bootstrap: Bootstrap | None = None) -> pd.D
     """
     bootstrap = bootstrap or Bootstrap()
     rows = [
-        (*tally.keys, metric, class_name, value, low, high, tally.images)
+        (*tally.run, tally.weights, tally.evaluation, tally.corruption, metric, class_name, *numbers, tally.images)
         for tally in tallies(files)
-        for metric, class_name, value, low, high in _numbers(tally, bootstrap)
+        for metric, estimate in _estimates(tally, bootstrap).items()
+        for class_name, *numbers in zip(
+            tally.origin.class_names if estimate.value.ndim else ("",),
+            *(np.atleast_1d(numbers).tolist() for numbers in estimate),
+            strict=True,
+        )
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def confusions(files: Sequence[Path]) -> pd.DataFrame:
-    """Every cell of every confusion matrix: `KEYS`, true and predicted class name, count.
-
-    A matrix is complete, with its classes in order; corruptions pool their severities.
-
-    Raises:
-        UserError: as `aggregate`.
-    """
-    parts = []
-    for tally in tallies(files):
-        if tally.corruption == MEAN:
-            continue
-        names = np.array(tally.origin.class_names)
-        cells = {"true": names.repeat(len(names)), "predicted": np.tile(names, len(names))}
-        parts.append(
-            pd.DataFrame(dict(zip(KEYS, tally.keys, strict=True)) | cells | {"count": tally.confusion.ravel()})
-        )
-    return pd.concat(parts, ignore_index=True)
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
@@ -187,8 +161,7 @@ def tallies(files: Sequence[Path]) -> list[Tally]:
         frame, origin = read_evidence(path)
         _refuse_contradiction(path, origin, origins)
         origins[path] = origin
-        counters = {"corruptions": _corruption_tallies, "steps": _steps_tallies}
-        counted.extend(counters.get(origin.evaluation, _attack_tallies)(frame, origin))
+        counted.extend(_tallies(frame, origin))
     counted.sort(key=lambda tally: (tally.run, EVALUATIONS.index(tally.origin.evaluation)))
     return [tally for _, run in groupby(counted, key=lambda tally: tally.run) for tally in _clean_once(list(run))]
 
@@ -221,95 +194,54 @@ def _clean_once(run: Sequence[Tally]) -> Iterator[Tally]:
     yield from (tally for tally in run if tally.evaluation != "clean")
 
 
-def _attack_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
-    (all_weights, attacks), labels, clean = _arranged(frame, origin, "clean")
-    _, _, adversarial = _arranged(frame, origin, "adversarial")
+def _tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
+    """The tallies of one file."""
+    (all_weights, blocks, *_), labels, columns = arranged(frame, origin)
+    num_classes = len(origin.class_names)
+
+    def tally(weights: str, evaluation: str, predictions: np.ndarray, corruption: str = "", **counts: Any) -> Tally:
+        """Of images that each have several predictions, `repeat image`."""
+        confusion = metrics.confusion(np.tile(labels, len(predictions)), predictions.ravel(), num_classes)
+        hits = _counted(labels, (predictions == labels).sum(axis=0), (num_classes, len(predictions) + 1))
+        return Tally(origin, weights, evaluation, corruption, confusion, **{"hits": hits} | counts)
+
     for number, weights in enumerate(all_weights):
-        yield Tally(origin, weights, "clean", "", *_counts(labels, clean[number, :1], origin))
-        for attack, predictions in zip(attacks, adversarial[number], strict=True):
-            pairs = np.zeros((len(origin.class_names), 2, 2), dtype=np.int64)
-            np.add.at(pairs, (labels, (clean[number, 0] == labels).astype(int), (predictions == labels).astype(int)), 1)
-            yield Tally(origin, weights, attack, "", *_counts(labels, predictions[None], origin), pairs)
+        of_weights = {name: values[number] for name, values in columns.items()}
+        if origin.evaluation == "corruptions":
+            for corruption, by_severity in zip(blocks, of_weights["prediction"], strict=True):
+                yield tally(weights, "corruption", by_severity, corruption)
+            # All corruptions have the same images, so the mean of their overall accuracies is that of all together.
+            mean = tally(weights, "corruption", of_weights["prediction"].reshape(-1, len(labels)), MEAN)
+            yield replace(mean, hits=mean.hits.sum(axis=0, keepdims=True))
+        elif origin.evaluation == "steps":
+            # An image that withstood all steps counts as right, and with the number of all steps.
+            (first,), shape = of_weights["first_success"], (num_classes, int(columns["first_success"].max()) + 1)
+            yield tally(weights, "steps", of_weights["adversarial"], steps=_counted(labels, first, shape))
+        else:
+            clean = of_weights["clean"][:1]
+            yield tally(weights, "clean", clean)
+            for attack, predictions in zip(blocks, of_weights["adversarial"], strict=True):
+                outcomes = 2 * (clean[0] == labels) + (predictions == labels)
+                pairs = _counted(labels, outcomes, (num_classes, 4)).reshape(-1, 2, 2)
+                yield tally(weights, attack, predictions[None], pairs=pairs)
 
 
-def _steps_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
-    """An image that withstood all steps counts as right, and with the number of all steps."""
-    (all_weights, _), labels, first = _arranged(frame, origin, "first_success")
-    _, _, adversarial = _arranged(frame, origin, "adversarial")
-    shape = (len(origin.class_names), int(first.max()) + 1)
-    for number, weights in enumerate(all_weights):
-        steps = np.bincount(labels * shape[1] + first[number, 0], minlength=shape[0] * shape[1]).reshape(shape)
-        counts = _counts(labels, adversarial[number, :1], origin)
-        yield Tally(origin, weights, "steps", "", *counts, steps=steps)
+def _counted(
+    labels: Int[np.ndarray, " image"], outcomes: Int[np.ndarray, " image"], shape: tuple[int, int]
+) -> Int[np.ndarray, "class outcomes"]:
+    """How many images of each class had each outcome."""
+    return np.bincount(labels * shape[1] + outcomes, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def _corruption_tallies(frame: pd.DataFrame, origin: Origin) -> Iterator[Tally]:
-    (all_weights, corruptions, _), labels, predictions = _arranged(frame, origin, "prediction")
-    for number, weights in enumerate(all_weights):
-        for corruption, by_severity in zip(corruptions, predictions[number], strict=True):
-            yield Tally(origin, weights, "corruption", corruption, *_counts(labels, by_severity, origin))
-        # All corruptions have the same images, so the mean of their overall accuracies is that of all together.
-        confusion, hits = _counts(labels, predictions[number].reshape(-1, len(labels)), origin)
-        yield Tally(origin, weights, "corruption", MEAN, confusion, hits.sum(axis=0, keepdims=True))
-
-
-def _arranged(frame: pd.DataFrame, origin: Origin, column: str) -> tuple[list[pd.Index], np.ndarray, np.ndarray]:
-    """The names along each block axis, the labels `image`, and the predictions `*block image`."""
-    codes, names = zip(*(pd.factorize(frame[name]) for name in (*origin.block_columns, "index")), strict=True)
-    labels = np.empty(len(names[-1]), dtype=np.int64)
-    labels[codes[-1]] = frame["label"]
-    predictions = np.empty([len(axis) for axis in names], dtype=np.int64)
-    predictions[codes] = frame[column]
-    return list(names[:-1]), labels, predictions
-
-
-def _counts(
-    labels: Int[np.ndarray, " image"], predictions: Int[np.ndarray, "repeat image"], origin: Origin
-) -> tuple[Int[np.ndarray, "class class"], Int[np.ndarray, "class outcomes"]]:
-    """Confusion and hits of images that each have several predictions."""
-    num_classes, outcomes = len(origin.class_names), len(predictions) + 1
-    confusion = metrics.confusion(np.tile(labels, len(predictions)), predictions.ravel(), num_classes)
-    cells = labels * outcomes + (predictions == labels).sum(axis=0)
-    return confusion, np.bincount(cells, minlength=num_classes * outcomes).reshape(num_classes, outcomes)
-
-
-def _numbers(tally: Tally, bootstrap: Bootstrap) -> Iterator[tuple[str, str, float, float, float]]:
-    """Metric, class name, value and interval of everything a tally gives."""
-    functions, intervals = dict(_ACCURACIES), bootstrap.accuracies(tally.hits)
+def _estimates(tally: Tally, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """Every metric that a tally gives."""
+    found = bootstrap.accuracies(tally.hits)
     if tally.corruption == MEAN:
-        functions = {"overall_accuracy": metrics.overall_accuracy}
-    elif tally.evaluation != "corruption":
-        functions |= _ERRORS
-        intervals |= bootstrap.errors(tally.confusion)
-    for metric, function in functions.items():
-        values, interval = function(tally.confusion), intervals[metric]
-        names = tally.origin.class_names if values.ndim else ("",)
-        columns = (np.atleast_1d(values), np.atleast_1d(interval.low), np.atleast_1d(interval.high))
-        yield from zip([metric] * len(names), names, *(column.tolist() for column in columns), strict=True)
-    if tally.pairs is not None:
-        yield from _errors(tally.pairs, bootstrap)
+        return {"overall_accuracy": found["overall_accuracy"]}
+    if tally.evaluation != "corruption":
+        found |= bootstrap.errors(tally.confusion)
+    if tally.pairs is not None:  # all are numbers of the attack: BAT's standard errors see its images
+        found |= bootstrap.bat_errors(tally.pairs)
     if tally.steps is not None:
-        yield from _attack_steps(tally.steps, tally.origin.class_names, bootstrap)
-
-
-def _attack_steps(
-    steps: Int[np.ndarray, "class step"], class_names: Sequence[str], bootstrap: Bootstrap
-) -> Iterator[tuple[str, str, float, float, float]]:
-    """The mean number of steps that break an image, of all and of each class (BAT Figure 2), as `_numbers` gives numbers."""
-    intervals = bootstrap.attack_steps(steps)
-    overall, of_classes = metrics.attack_steps(steps), metrics.class_attack_steps(steps)
-    low, high = intervals["attack_steps"]
-    yield "attack_steps", "", float(overall), float(low), float(high)
-    of_class = intervals["class_attack_steps"]
-    for name, value, low, high in zip(class_names, of_classes, *of_class, strict=True):
-        yield "class_attack_steps", name, float(value), float(low), float(high)
-
-
-def _errors(
-    pairs: Int[np.ndarray, "class 2 2"], bootstrap: Bootstrap
-) -> Iterator[tuple[str, str, float, float, float]]:
-    """BAT's six errors, as `_numbers` gives numbers. All are numbers of the attack: the standard ones see its images."""
-    intervals = bootstrap.bat_errors(pairs)
-    for name, value in metrics.paired_bat_errors(pairs)._asdict().items():
-        low, high = intervals[f"{name}_error"]
-        yield f"{name}_error", "", float(value), float(low), float(high)
+        found |= bootstrap.attack_steps(tally.steps)
+    return found

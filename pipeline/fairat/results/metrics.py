@@ -36,8 +36,8 @@ def overall_accuracy(confusion: Confusion) -> Value:
 
 def class_accuracy_ovr(confusion: Confusion) -> PerClass:
     """One-versus-rest accuracy (TP + TN) / N = 1 - (FN + FP) / N (FAIR-TAT eq. 7), never below the overall one."""
-    images = confusion.sum(axis=(-2, -1))[..., None]
-    return ratio(images - (_misses(confusion) + _false_positives(confusion)), images)
+    images, misses = confusion.sum(axis=(-2, -1))[..., None], confusion.sum(axis=-1) - _diagonal(confusion)
+    return ratio(images - (misses + _false_positives(confusion)), images)
 
 
 def worst_class_accuracy(confusion: Confusion) -> Value:
@@ -52,19 +52,9 @@ def worst_accuracy(class_accuracies: PerClass) -> Value:
     return ratio(np.nansum(lowest, axis=-1), (~np.isnan(lowest)).sum(axis=-1))
 
 
-def minimum_class_accuracy(confusion: Confusion) -> Value:
-    """Recall of the worst class, whatever the number of classes; classes without images do not count."""
-    return minimum_accuracy(class_accuracies(confusion))
-
-
 def minimum_accuracy(class_accuracies: PerClass) -> Value:
-    """The lowest class accuracy; ignores nan."""
+    """The lowest class accuracy, whatever the number of classes; ignores nan: classes without images do not count."""
     return np.asarray(np.fmin.reduce(class_accuracies, axis=-1))
-
-
-def worst_class(confusion: Confusion) -> Int[np.ndarray, "*batch"]:
-    """The class of lowest recall, the first of several; classes without images do not count."""
-    return np.asarray(np.nan_to_num(class_accuracies(confusion), nan=np.inf).argmin(axis=-1))
 
 
 def cfps(confusion: Confusion) -> PerClass:
@@ -110,17 +100,8 @@ def _bat_errors(clean_wrong: np.ndarray, robust_wrong: np.ndarray, images: np.nd
     return BatErrors(*map(np.asarray, (average_standard, average_boundary, average_robust)), *worst)
 
 
-def attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> Value:
-    """Mean number of steps that break an image, from `steps[y, t]` images of class `y` that `t` steps broke."""
-    return _mean_step(steps.sum(axis=-2))
-
-
-def class_attack_steps(steps: Num[np.ndarray, "*batch class step"]) -> PerClass:
-    """The same of each source class (BAT Figure 2)."""
-    return _mean_step(steps)
-
-
-def _mean_step(steps: np.ndarray) -> np.ndarray:
+def attack_steps(steps: Num[np.ndarray, "*axes step"]) -> Float[np.ndarray, "*axes"]:
+    """Mean number of steps that break an image (BAT Figure 2), from `steps[..., t]` images that `t` steps broke."""
     return ratio(steps @ np.arange(steps.shape[-1]), steps.sum(axis=-1))
 
 
@@ -137,11 +118,6 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Float[np.ndarray, "..
 
 def _diagonal(confusion: Confusion) -> np.ndarray:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
-
-
-def _misses(confusion: Confusion) -> np.ndarray:
-    """False negatives of each class."""
-    return confusion.sum(axis=-1) - _diagonal(confusion)
 
 
 def _false_positives(confusion: Confusion) -> np.ndarray:

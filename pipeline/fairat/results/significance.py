@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from fairat.errors import Hint, UserError
 from fairat.results import metrics
 from fairat.results.bootstrap import Bootstrap
-from fairat.results.evidence import Origin, read_evidence
+from fairat.results.evidence import Origin, arranged, read_evidence
 
 BOOTSTRAP = Bootstrap(replicates=2000)
 
@@ -169,36 +169,31 @@ def compare(
         UserError: a file cannot be used, or runs that are compared saw different images.
     """
     pairs = {name: base for name, base in bases.items() if base is not None}
-    evidence = _read(files, {*pairs, *pairs.values()})
-    return [
-        comparison
-        for method, base in pairs.items()
-        for block in evidence.get(method, {})
-        if (seeds := sorted(evidence[method][block].keys() & evidence.get(base, {}).get(block, {}).keys()))
-        for comparison in _comparisons(suite, method, base, block, seeds, evidence, bootstrap)
-    ]
+    evidence, found = _read(files, {*pairs, *pairs.values()}), []
+    for method, base in pairs.items():
+        for block, ours in evidence.get(method, {}).items():
+            theirs = evidence.get(base, {}).get(block, {})
+            if not (seeds := sorted(ours.keys() & theirs.keys())):
+                continue
+            runs = [of_seeds[seed] for of_seeds in (ours, theirs) for seed in seeds]
+            if len({(run.data, run.predictions) for run in runs}) > 1:
+                raise UserError(
+                    f"{method} and {base} of {suite} cannot be compared under {block.evaluation}: their evidence is not "
+                    "of the same test images.",
+                    Hint.REMAKE,
+                )
+            # Clean predictions may come from attacks on different numbers of images, as long as not all are evaluated.
+            index = reduce(np.intersect1d, (run.index for run in runs))
+            right = np.stack([run.right[np.searchsorted(run.index, index)] for run in runs])
+            labels = runs[0].labels[np.searchsorted(runs[0].index, index)]
+            mine, its = np.split(right, 2)
+            differences = difference(mine, its, labels, predictions=runs[0].predictions, bootstrap=bootstrap)
+            for metric, one in differences.items():
+                found.append(Comparison(suite, method, base, block, metric, len(seeds), len(index), one))
+    return found
 
 
 _Evidence = dict[str, dict[Block, dict[int, Outcomes]]]
-
-
-def _comparisons(
-    suite: str, method: str, base: str, block: Block, seeds: Sequence[int], evidence: _Evidence, bootstrap: Bootstrap
-) -> Iterator[Comparison]:
-    runs = [evidence[name][block][seed] for name in (method, base) for seed in seeds]
-    if len({(run.data, run.predictions) for run in runs}) > 1:
-        raise UserError(
-            f"{method} and {base} of {suite} cannot be compared under {block.evaluation}: their evidence is not of the "
-            "same test images.",
-            Hint.REMAKE,
-        )
-    # Clean predictions may come from attacks on different numbers of images, as long as not everything is evaluated.
-    common = reduce(np.intersect1d, (run.index for run in runs))
-    right = np.stack([run.right[np.searchsorted(run.index, common)] for run in runs])
-    labels, predictions = runs[0].labels[np.searchsorted(runs[0].index, common)], runs[0].predictions
-    ours, theirs = np.split(right, 2)
-    for metric, found in difference(ours, theirs, labels, predictions=predictions, bootstrap=bootstrap).items():
-        yield Comparison(suite, method, base, block, metric, len(seeds), len(labels), found)
 
 
 def _read(files: Sequence[Path], wanted: set[str]) -> _Evidence:
@@ -208,44 +203,37 @@ def _read(files: Sequence[Path], wanted: set[str]) -> _Evidence:
         if path.parent.name not in wanted:
             continue
         frame, origin = read_evidence(path)
-        of_method = found.setdefault(origin.method, {})
-        for block, outcomes in (_corrupted if origin.evaluation == "corruptions" else _attacked)(frame, origin):
-            of_seeds = of_method.setdefault(block, {})
+        for block, outcomes in _outcomes(frame, origin):
+            of_seeds = found.setdefault(origin.method, {}).setdefault(block, {})
             known = of_seeds.get(origin.seed)
             if known is None or len(known.index) < len(outcomes.index):
                 of_seeds[origin.seed] = outcomes
     return found
 
 
-def _attacked(frame: pd.DataFrame, origin: Origin) -> Iterator[tuple[Block, Outcomes]]:
-    for key, rows in frame.sort_values("index").groupby(["weights", "attack"], observed=True):
-        weights, attack = cast(tuple[str, str], key)
-        for evaluation, column in (("clean", "clean"), (attack, "adversarial")):
-            right = (rows[column] == rows["label"]).to_numpy(dtype=np.int8)
-            yield Block(weights, evaluation), _outcomes(rows, right, 1, origin)
+def _outcomes(frame: pd.DataFrame, origin: Origin) -> Iterator[tuple[Block, Outcomes]]:
+    """What one file says of every block."""
+    (all_weights, blocks, *severities, images), labels, columns = arranged(frame, origin)
+    order = images.argsort()
+    right = {name: (values == labels)[..., order] for name, values in columns.items()}
 
+    def outcomes(right: np.ndarray, predictions: int = 1) -> Outcomes:
+        return Outcomes(images.to_numpy()[order], labels[order], right.astype(np.int8), predictions, origin.data_sha256)
 
-def _corrupted(frame: pd.DataFrame, origin: Origin) -> Iterator[tuple[Block, Outcomes]]:
-    counted = frame.assign(right=(frame["prediction"] == frame["label"]).astype(np.int8))
-    keys = ["weights", "corruption", "index"]
-    images = counted.groupby(keys, observed=True).agg(label=("label", "first"), right=("right", "sum")).reset_index()
-    predictions = len(frame["severity"].unique())
-    for key, rows in images.groupby(["weights", "corruption"], observed=True):
-        weights, corruption = cast(tuple[str, str], key)
-        yield Block(weights, "corruption", corruption), _outcomes(rows, rows["right"].to_numpy(), predictions, origin)
-
-
-def _outcomes(rows: pd.DataFrame, right: Int[np.ndarray, " image"], predictions: int, origin: Origin) -> Outcomes:
-    index, labels = rows["index"].to_numpy(), rows["label"].to_numpy()
-    return Outcomes(index, labels, right, predictions, origin.data_sha256)
+    for number, weights in enumerate(all_weights):
+        for name, block in enumerate(blocks):
+            if severities:
+                pooled = right["prediction"][number, name].sum(axis=0)
+                yield Block(weights, "corruption", block), outcomes(pooled, len(severities[0]))
+            else:
+                yield Block(weights, "clean"), outcomes(right["clean"][number, name])
+                yield Block(weights, block), outcomes(right["adversarial"][number, name])
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """A row per comparison: what was compared, how much there was of it, and the numbers, all as fractions."""
-    rows = [(*one[:3], *one.block, *one[4:7], *_numbers(one.difference)) for one in comparisons]
-    keys = ("suite", "method", "base", *Block._fields, "metric", "seeds", "images")
-    return pd.DataFrame(rows, columns=[*keys, "base_value", "value", "difference", "low", "high"])
-
-
-def _numbers(found: Difference) -> tuple[float, ...]:
-    return found.base, found.ours, found.value, found.low, found.high
+    keys = ["suite", "method", "base", *Block._fields, "metric", "seeds", "images"]
+    rows = [(*one[:3], *one.block, *one[4:7], *one.difference) for one in comparisons]
+    table = pd.DataFrame(rows, columns=[*keys, "base_value", "value", "low", "high"])
+    table.insert(len(keys) + 2, "difference", table["value"] - table["base_value"])
+    return table

@@ -25,8 +25,8 @@ class NetworkSettings(Settings):
 
     @property
     def has_start(self) -> bool:
-        """Whether training starts from weights of someone else."""
-        return False
+        """Whether training starts from weights of someone else; by default, from those that it has a place for."""
+        return getattr(self, self.place, None) is not None
 
     @property
     def title(self) -> str:
@@ -148,10 +148,6 @@ class XcitS12(NetworkSettings):
         return "XCiT-S12"
 
     @property
-    def has_start(self) -> bool:
-        return self.checkpoint is not None
-
-    @property
     def start_file(self) -> Path | None:
         return paths.robustbench(self.robustbench, "imagenet") if self.checkpoint == "robustbench" else self.file
 
@@ -231,10 +227,6 @@ class TimmModel(NetworkSettings):
     @property
     def title(self) -> str:
         return self.name
-
-    @property
-    def has_start(self) -> bool:
-        return self.checkpoint is not None
 
 
 Architecture = Annotated[

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -101,9 +100,8 @@ class Clock:
 
     def cost(self, kind: str, run: Run) -> Cost:
         """Of training the run (`train`), or of evaluating it under the evaluation `kind`."""
-        done = self.training_seconds(run) if kind == "train" else self.evaluation_seconds(kind)
-        if done is not None:
-            return Cost(done, measured=True)
+        if done := self.seconds_here(kind, run):
+            return Cost(sum(done) / len(done), measured=True)
         if kind == "train" and not isinstance(run, Training):
             return Cost(0.0)  # fetching a published network is nothing beside the rest
         if self.sizes is None:
@@ -113,17 +111,13 @@ class Clock:
             return Cost(run.recipe.epochs * training * training_passes(run) * self.seconds_of_a_pass)
         return Cost(len(self.suite.weights) * test * self.evaluation_passes(kind) * self.seconds_of_a_pass)
 
-    def training_seconds(self, run: Run) -> float | None:
-        """Of the same method with other seeds; the mean."""
-        found = [RunRecord.load(path.parent) for path in run.directory.parent.glob(f"s*/{RECORD}")]
-        seconds = [record.seconds for record in found if record.device == name_of(self.device)]
-        return sum(seconds) / len(seconds) if seconds else None
-
-    def evaluation_seconds(self, evaluation: str) -> float | None:
-        """Of the suite's other runs; the mean."""
-        found = map(read_origin, Path("results", evaluation, self.name).glob("*/*.parquet"))
-        seconds = [origin.seconds for origin in found if origin.device == name_of(self.device)]
-        return sum(seconds) / len(seconds) if seconds else None
+    def seconds_here(self, kind: str, run: Run) -> list[float]:
+        """Of trainings of the same method with any seed, or of the suite's runs under the same evaluation."""
+        if kind == "train":
+            found = [RunRecord.load(path.parent) for path in run.directory.parent.glob(f"s*/{RECORD}")]
+        else:
+            found = [read_origin(path) for path in paths.predictions(self.name, kind).glob("*/*.parquet")]
+        return [one.seconds for one in found if one.device == name_of(self.device)]
 
     def evaluation_passes(self, evaluation: str) -> int:
         """Per image, at most: of images that withstand every attack."""

@@ -1,11 +1,11 @@
-"""Epochs: yields one report after each; knows no tracker and writes no file."""
+"""Epochs, one after the other; knows no tracker and writes no file."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from fairat import seeds
@@ -50,26 +50,16 @@ class TrainingSettings:
     seed: int
 
 
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch did: numbers for curves, and what each class got.
-
-    Attributes:
-        epoch: counted from 0.
-        metrics: loss, accuracies (fractions), learning rate, seconds, images per second, peak memory in GiB.
-        epsilon: radius of each class, in units of [0, 1] images.
-        record: the epoch's entry in the class history.
-    """
-
-    epoch: int
-    metrics: dict[str, float]
-    epsilon: Float[Tensor, " class"]
-    record: EpochRecord
-
-
 @dataclass
 class TrainingState:
-    """Everything that a killed training needs to go on as if nothing had happened; `seconds` it took so far."""
+    """Everything that a killed training needs to go on as if nothing had happened.
+
+    Attributes:
+        reports: of each epoch, counted from 0: loss, accuracies (fractions), learning rate, seconds, images per second, peak
+            memory in GiB.
+        radii: of each epoch the radius of each class, in units of [0, 1] images.
+        seconds: that it took so far.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -97,8 +87,8 @@ def train(
     validation: LabeledImages,
     *,
     on_batch: Callable[[int], None] = lambda images: None,
-) -> Iterator[EpochReport]:
-    """Trains from where `state` is to the last epoch; yields after every epoch, when `state` may be saved.
+) -> Iterator[int]:
+    """Trains from where `state` is to the last epoch; yields the number of every epoch after it, when `state` may be saved.
 
     Args:
         state: changed in place; also says which epochs are done.
@@ -125,19 +115,17 @@ def train(
             fields["train.soft"] = (tally.soft / tally.robust.sum(dim=1, keepdim=True)).cpu()
         seconds = time.perf_counter() - began
         fields |= _probe(state, settings, validation_images, validation.labels, epoch=epoch)
-        record = EpochRecord(epoch, fields)
-        state.history = state.history.extended(record)
+        state.history = state.history.extended(EpochRecord(epoch, fields))
         state.averages.update(
             epoch,
             state.model.state_dict(),
             worst_class=float(metrics.worst_class_accuracy(fields[settings.averaging.gate].numpy())),
             overall=float(metrics.overall_accuracy(fields[PROBE].numpy())),
         )
-        report = EpochReport(epoch, _summary(settings, epoch, tally, fields, seconds), policy.epsilon.cpu(), record)
-        state.reports.append({"epoch": epoch, **report.metrics})
-        state.radii.append(report.epsilon)
+        state.reports.append({"epoch": epoch, **_summary(settings, epoch, tally, fields, seconds)})
+        state.radii.append(policy.epsilon.cpu())
         state.seconds += time.perf_counter() - began
-        yield report
+        yield epoch
 
 
 def _train_epoch(

@@ -3,31 +3,19 @@
 import torch
 from torch import nn
 
-from fairat.settings.recipe import AdamW, Recipe, Sgd
+from fairat.settings.recipe import AdamW, Recipe
 
 NO_DECAY = ("cls_token", "pos_embed")
 """Parameters of transformers that AdamW leaves undecayed, besides biases and norms, by a part of their names."""
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters of a model."""
-    match recipe.optimizer:
-        case Sgd() as settings:
-            return sgd(settings, model, recipe.peak_learning_rate, recipe.weight_decay)
-        case AdamW():
-            return adamw(model, recipe.peak_learning_rate, recipe.weight_decay)
-
-
-def sgd(settings: Sgd, model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.SGD:
-    """Stochastic gradient descent; weight decay acts on all parameters, batch norm and biases too."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=weight_decay,
-        fused=True,
-    )
+    """The recipe's optimizer over all parameters of a model; see the settings of each."""
+    rate = recipe.peak_learning_rate
+    if isinstance(recipe.optimizer, AdamW):
+        return adamw(model, rate, recipe.weight_decay)
+    options = recipe.optimizer.model_dump(include={"momentum", "nesterov"})
+    return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=recipe.weight_decay, fused=True, **options)
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:

@@ -25,7 +25,9 @@ def measure(
     generator: torch.Generator,
     batch_size: int = 1024,
 ) -> dict[str, Tensor]:
-    """Measures exactly the `val.` fields that are asked for, and val.clean always; results are on the CPU.
+    """Measures exactly the `val.` fields that are asked for, and val.clean always.
+
+    Results are on the CPU: class means of losses, confusion counts of predictions.
 
     Args:
         needs: names of history fields; those that are not validation fields are passed over.
@@ -42,15 +44,14 @@ def measure(
     with attacking(model, "eval"):
         for chunk, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             chunks.append(_measure_chunk(wanted, model, chunk, truth, threat, generator))
-    per_image = {name: torch.cat([chunk[name] for chunk in chunks]).cpu() for name in chunks[0]}
-    return {name: _by_class(labels.cpu(), values, num_classes) for name, values in per_image.items()}
-
-
-def _by_class(labels: Tensor, values: Tensor, num_classes: int) -> Tensor:
-    """Class means of losses, confusion counts of predictions."""
-    if values.is_floating_point():
-        return class_means(labels, values, num_classes)
-    return torch.from_numpy(metrics.confusion(labels.numpy(), values.numpy(), num_classes))
+    labels, found = labels.cpu(), {}
+    for name in chunks[0]:
+        values = torch.cat([chunk[name] for chunk in chunks]).cpu()
+        if values.is_floating_point():
+            found[name] = class_means(labels, values, num_classes)
+        else:
+            found[name] = torch.from_numpy(metrics.confusion(labels.numpy(), values.numpy(), num_classes))
+    return found
 
 
 def class_means(
