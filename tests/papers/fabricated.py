@@ -19,7 +19,7 @@ from fairat.papers.figure_rows import FIGURES
 from fairat.papers.needs import PAPER_TARGETS, need
 from fairat.papers.shown import Wanted, wanted_by
 from fairat.rendering.tables import CORRUPTIONS
-from fairat.results.evidence import Origin, attack_rows, corruption_rows, stacked, steps_rows, write_evidence
+from fairat.results.evidence import Origin, attack_rows, corruption_rows, stacked, write_evidence
 from fairat.study import Training, load_study
 from fairat.training.record import RunRecord, WeightsRecord
 
@@ -97,9 +97,9 @@ def write_evaluation(one: Wanted) -> None:
         clean = predicted(1.0)
         for attack in ATTACKS[one.stage]:
             adversarial = np.where(clean == labels, predicted(0.7), clean)
-            first = (np.where(adversarial == labels, 1000, generator.integers(1, 1000, len(labels))),)
-            rows, more = (steps_rows, first) if one.stage == "steps" else (attack_rows, ())
-            tables.append(rows(weights, attack, index, labels, clean, adversarial, *more))
+            first = np.where(adversarial == labels, 1000, generator.integers(1, 1000, len(labels)))
+            more = (first,) if one.stage == "steps" else ()
+            tables.append(attack_rows(weights, attack, index, labels, clean, adversarial, *more))
     fields = {"suite": one.suite, "method": one.method, "seed": one.seed, "evaluation": one.stage, "class_names": names}
     fields |= {"settings": {}, "weights_sha256": {name: f"{one.key}/{name}" for name in WEIGHTS}, "data_sha256": ""}
     fields |= {"fingerprint": "", "commit": "", "versions": {}, "device": "cpu", "seconds": 1.0}

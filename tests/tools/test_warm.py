@@ -66,14 +66,9 @@ def test_a_stage_in_a_warm_process_has_its_arguments_place_outputs_and_end(
     """Its exit status, a kill and Ctrl-C reach the caller; a caller that is terminated takes its stage with it."""
     assert warm.run([sys.executable, "driver.py"]) == 0
     said, aside = capfd.readouterr()
-    assert said.splitlines() == [
-        f"it {directory.name} green True False",
-        "3 247",
-        "interrupted",
-        "130",
-        "-15",
-        "interrupted",
-    ]
+    *first, last, other = said.splitlines()
+    assert first == [f"it {directory.name} green True False", "3 247", "interrupted", "130"]
+    assert {last, other} == {"-15", "interrupted"}
     assert aside == "aside\n"
 
 
