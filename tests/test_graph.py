@@ -15,7 +15,17 @@ from ruamel.yaml import YAML
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graph")]
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("pipeline", "stages", "params.yaml", "runs.yaml", "own.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
+COPIED = (
+    "pipeline",
+    "stages",
+    "reports/published",
+    "params.yaml",
+    "runs.yaml",
+    "own.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+)
 RUNS = ("at_constant", "fair_tat")
 
 

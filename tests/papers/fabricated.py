@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 from fairat import paths
 from fairat.papers.figure_rows import FIGURES
-from fairat.papers.needs import PAPER_TARGETS, need
+from fairat.papers.needs import PAPER_TARGETS
 from fairat.papers.shown import Wanted, wanted_by
+from fairat.papers.tables import entries
 from fairat.rendering.tables import CORRUPTIONS
 from fairat.results.evidence import Origin, attack_rows, corruption_rows, stacked, write_evidence
 from fairat.study import Training, load_study
@@ -32,7 +33,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def everything() -> list[Wanted]:
-    needs = [need(cell) for target in PAPER_TARGETS.values() for cell in target.cells]
+    needs = [entry.need for target in PAPER_TARGETS.values() for entry in entries(target)]
     return wanted_by([*needs, *(one for content in FIGURES.values() for one in content.needs)])
 
 

@@ -1,10 +1,29 @@
 """What captions say of an experiment: its numbers, and in what it is not the papers' own."""
 
+from pathlib import Path
+
 import pytest
+from fairat import paths
 from fairat.papers.needs import PAPER_TARGETS, TABLE_SUITES, need
-from fairat.papers.setting import UNTRAINED, differences, papers_study, sentence
+from fairat.papers.setting import (
+    UNTRAINED,
+    about,
+    caption,
+    differences,
+    equal_weights,
+    papers_study,
+    sentence,
+    significant,
+    without,
+)
+from fairat.rendering.table import Row
+from fairat.results.evidence import Origin, attack_rows, write_evidence
 from fairat.settings.base import merged
 from fairat.study import Study, load_study
+from fairat.training.record import RunRecord, WeightsRecord
+
+from tests.rendering.toys import entry, tidy
+from tests.toys import run_record
 
 STUDY = load_study()
 EVERYTHING = ("pgd", "autoattack", "square", "corruptions")
@@ -97,3 +116,66 @@ def test_suites_that_differ_are_named_one_by_one() -> None:
     assert sentence(runs, ["clean"]).endswith(
         "Digits: PreActResNet-18 (width 8), ε = 28/255, trained for 10 epochs with attacks of 5 steps of 11/255."
     )
+
+
+def test_weights_that_are_another_set_in_every_seed_say_so_instead_of_filling_a_row() -> None:
+    def of_seed(seed: int, **sha256: str) -> RunRecord:
+        weights = {name: WeightsRecord(present=True, sha256=one) for name, one in sha256.items()}
+        return run_record(suite="demo", method="at", seed=seed, weights=weights)
+
+    equal = equal_weights([of_seed(0, last="a", ema="b", fawa="a"), of_seed(1, last="c", ema="d", fawa="c")])
+    assert equal == {
+        (
+            "demo",
+            "at",
+            "fawa",
+        ): "FAWA's gate was open in the last epoch only, or in every epoch: these are the last weights"
+    }
+    assert equal_weights([of_seed(0, last="a", fawa="a"), of_seed(1, last="c", fawa="d")]) == {}
+    table = tidy([entry(0.5), entry(0.5, weights="fawa"), entry(0.4, method="trades", weights="fawa")])
+    assert without(table, equal)[["method", "weights"]].to_numpy().tolist() == [["at", "last"], ["trades", "fawa"]]
+    assert len(without(table, {})) == 3
+
+
+def test_what_differs_is_said_suite_by_suite_and_for_the_evaluations_shown() -> None:
+    runs = [STUDY.named(f"{suite}/at/s0") for suite in ("cifar10", "demo")]
+    said = about(STUDY, runs)
+    found = said["differences"](["clean", "pgd10"])
+    assert found[0] == "Digits: images digits instead of cifar10"
+    assert not any("AutoAttack" in line for line in found)
+    assert any("iterations of AutoAttack" in line for line in said["differences"](["autoattack"]))
+    assert set(said["notes"]) == {("demo", "autoattack"), ("demo", "square")}
+
+
+def test_a_figure_is_captioned_with_its_experiment_images_and_seeds() -> None:
+    table = tidy([entry(0.5, seed=seed, images=250) for seed in range(3)])
+    text = caption(STUDY, [STUDY.named("demo/at/s0")], table, ["clean"])
+    assert text.startswith("Not the papers' settings. PreActResNet-18 (width 8), ε = 28/255, trained for 10 epochs")
+    assert text.endswith("250 test images, 3 seeds.")
+    assert not caption(STUDY, [STUDY.named("cifar10/at/s0")], table, ["clean"]).startswith("Not")
+
+
+def test_a_row_that_differs_from_its_base_by_more_than_chance_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 500 images each, the base gets half right under attack, ours three quarters."""
+    monkeypatch.chdir(tmp_path)
+    labels = [0, 1] * 250
+    for method, right in (("at", 250), ("fair_tat", 375)):
+        attacked = [label if number < right else 1 - label for number, label in enumerate(labels)]
+        fields = {"suite": "demo", "method": method, "seed": 0, "evaluation": "pgd", "class_names": ("cat", "dog")}
+        fields |= {"settings": {}, "weights_sha256": {"last": ""}, "data_sha256": "", "fingerprint": "", "commit": ""}
+        origin = Origin.model_validate({**fields, "versions": {}, "device": "cpu", "seconds": 1.0})
+        rows = attack_rows("last", "pgd10", range(500), labels, labels, attacked)
+        write_evidence(paths.evidence("demo", 0, "pgd", method), rows, origin)
+    rows = [
+        Row("at", "last", "AT"),
+        Row("fair_tat", "last", "FAIR-TAT", base="at"),
+        Row("fair_tat", "ema", "+", base="at"),
+    ]
+    found = significant({"demo": rows}, [paths.evidence("demo", 0, "pgd", method) for method in ("at", "fair_tat")])
+    assert {(one.evaluation, one.metric) for one in found} == {
+        ("pgd10", "overall_accuracy"),
+        ("pgd10", "worst_class_accuracy"),
+    }
+    assert {(one.method, one.weights) for one in found} == {("fair_tat", "last")}

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from fairat.errors import UserError
+from fairat.progress import Listener, told_to
+from fairat.rendering import figures
 from fairat.rendering.figures import (
     PALETTE,
     class_accuracy,
@@ -407,3 +409,43 @@ def test_nothing_to_draw_says_what_to_do():
         class_accuracy(tidy(scores()), [], "demo")
     with pytest.raises(UserError, match=r"the history has no radii of trades; it has those of: at\. Train it first"):
         class_epsilon(history(), {"trades": "TRADES"}, 8 / 255)
+
+
+IN_NO_FONT = "\N{CJK UNIFIED IDEOGRAPH-732B}\N{CJK UNIFIED IDEOGRAPH-72D7}"
+
+
+@pytest.fixture
+def only_matplotlibs_fonts(monkeypatch):
+    ours = [font for font in figures.fontManager.ttflist if "mpl-data" in font.fname]
+    monkeypatch.setattr(figures.fontManager, "ttflist", ours)
+    for cached in (figures._family_of, figures._warn):
+        cached.cache_clear()
+    yield
+    for cached in (figures._family_of, figures._warn):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("only_matplotlibs_fonts")
+def test_characters_of_no_font_are_numbers_that_tell_names_apart_and_one_warning_says_so(tmp_path):
+    said = []
+    listener = Listener()
+    listener.say = said.append
+    cat, dog = IN_NO_FONT
+    with told_to(listener):
+        for _ in range(2):
+            figure = class_accuracy(tidy(accuracies(values=(0.5, 0.6), classes=(cat, dog))), [AT], "demo")
+            save_figure(figure, tmp_path / "figure.png")
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["[732B]", "[72D7]"]
+    (warning,) = said
+    assert warning.startswith(
+        f"No installed font has the characters {dog} {cat}: figures show their numbers in Unicode"
+    )
+
+
+@pytest.mark.usefixtures("only_matplotlibs_fonts")
+def test_a_character_that_another_installed_font_has_is_drawn_with_it(tmp_path):
+    """Of matplotlib's own fonts, STIX has this arrow and DejaVu Sans does not."""
+    character = next(chr(code) for code in range(0x2900, 0x2BFF) if figures._family_of(chr(code)).startswith("STIX"))
+    figure = class_accuracy(tidy(accuracies(values=(0.5, 0.6), classes=(f"a{character}", "b"))), [AT], "demo")
+    save_figure(figure, tmp_path / "figure.png")
+    assert figure.axes[-1].get_xticklabels()[0].get_text() == f"a{character}"

@@ -8,8 +8,9 @@ import pytest
 import torch
 from fairat import paths
 from fairat.errors import UserError
+from fairat.settings.base import merged
 from fairat.study import load_study
-from fairat.tools.plan import Clock, duration, stages_left, summary, training_passes
+from fairat.tools.plan import Clock, cautions, duration, stages_left, summary, training_passes
 
 from tests.papers.toys import evaluate, train
 
@@ -128,3 +129,18 @@ def test_a_pass_is_timed_on_the_network_of_the_suite(tmp_path: Path, monkeypatch
 )
 def test_durations_are_said_in_one_unit(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_plan_says_what_a_training_would_do_that_its_user_hardly_wants() -> None:
+    untrained = merged(STUDY.suites["cifar10_xcit"], {"architecture": {"checkpoint": None}})
+    study = STUDY.model_copy(update={"suites": {**STUDY.suites, "cifar10_xcit": untrained}})
+    left = [
+        "prepare@cifar10_xcit",
+        "train@cifar10_xcit/xcit_at/s0",
+        "pgd@cifar10_xcit/xcit_at/s0",
+        "train@cifar10/at/s0",
+    ]
+    (said,) = cautions(left, study)
+    assert said.startswith(
+        "cifar10_xcit/xcit_at/s0: starts from random weights, where the paper starts from weights that"
+    )

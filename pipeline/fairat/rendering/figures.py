@@ -277,7 +277,7 @@ def _style(names: Iterable[str] = ()) -> Iterator[None]:
 def _family_of(character: str) -> str:
     """The installed font that has a character, our own first; empty where none has."""
     for font in sorted(fontManager.ttflist, key=lambda font: (font.name != _FONT, font.name)):
-        if get_font(font.fname).get_char_index(ord(character)):
+        if not font.name.startswith("Last Resort") and get_font(font.fname).get_char_index(ord(character)):
             return font.name
     return ""
 

@@ -27,7 +27,7 @@ from fairat.rendering.table import (
     evaluation_heading,
     percent,
 )
-from fairat.results.aggregation import over_seeds
+from fairat.results.aggregation import MEAN, over_seeds
 
 _LETTERS = tuple(map("".join, product(("", *ascii_lowercase), ascii_lowercase)))
 """Of footnotes: a, b, ..., z, aa, ab, ..."""
@@ -109,6 +109,14 @@ class Content:
         clean = (self.table["suite"] == suite) & (self.table["evaluation"] == "clean")
         return max(self.table.loc[clean, "images"].tolist(), default=0)
 
+    def images(self, suite: str) -> str:
+        """On how many images a suite was evaluated, in words; empty where it was not."""
+        of_one = ~self.table["corruption"].isin(["", MEAN])
+        corrupted = self.table.loc[(self.table["suite"] == suite) & of_one, "images"]
+        if number := self.test_images(suite):
+            return f"{number:,} test images"
+        return f"{corrupted.max():,} images under each corruption" if len(corrupted) else ""
+
 
 def fill(
     table: Table,
@@ -184,10 +192,8 @@ def _caption(subject: str, content: Content, found: Mapping[Address, Cell], seed
         yield setting
     counts = {}
     for suite, heading in content.suites.items():
-        images, number = content.test_images(suite), seeds[suite]
-        counts[heading] = (
-            f"{images:,} test images, {number} seed{'s' * (number != 1)}" if images else "nothing evaluated yet"
-        )
+        images, number = content.images(suite), seeds[suite]
+        counts[heading] = f"{images}, {number} seed{'s' * (number != 1)}" if images else "nothing evaluated yet"
     if len(set(counts.values())) == 1:
         yield f"{next(iter(counts.values())).capitalize()}."
     else:

@@ -1,6 +1,6 @@
 """What is left to run for a target, and what it would cost on this device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
@@ -42,6 +42,8 @@ def main(target: str) -> None:
     left = stages_left(target if target not in study.suites else f"tables@{target}")
     for name in left:
         console.print(name, markup=False)
+    for caution in cautions(left, study):
+        console.print(caution, markup=False)
     console.print(summary(left, study, choose_device()), markup=False)
 
 
@@ -66,6 +68,14 @@ def stages_left(target: str) -> list[str]:
                 if stage not in stale:
                     stale[stage] = any(stale[needed] for needed in graph.successors(stage)) or stage.changed()
     return [stage.addressing for stage, is_stale in stale.items() if is_stale]
+
+
+def cautions(left: Sequence[str], study: Study) -> Iterator[str]:
+    """What the trainings that are left would do that their user hardly wants."""
+    for kind, _, key in (name.partition("@") for name in left):
+        run = study.resolved.get(key)
+        if kind == "train" and isinstance(run, Training):
+            yield from (f"{key}: {caution}" for caution in run.cautions)
 
 
 def summary(left: Sequence[str], study: Study, device: torch.device) -> str:
