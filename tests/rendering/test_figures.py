@@ -427,11 +427,15 @@ def only_matplotlibs_fonts(monkeypatch):
 
 @pytest.mark.usefixtures("only_matplotlibs_fonts")
 def test_characters_of_no_font_are_numbers_that_tell_names_apart_and_one_warning_says_so(tmp_path):
-    said = []
-    listener = Listener()
-    listener.say = said.append
+    said: list[str] = []
+
+    class Ear(Listener):
+        def say(self, text: str) -> None:
+            said.append(text)
+
     cat, dog = IN_NO_FONT
-    with told_to(listener):
+    figure = Figure()
+    with told_to(Ear()):
         for _ in range(2):
             figure = class_accuracy(tidy(accuracies(values=(0.5, 0.6), classes=(cat, dog))), [AT], "demo")
             save_figure(figure, tmp_path / "figure.png")
