@@ -134,7 +134,7 @@ def test_durations_are_said_in_one_unit(seconds: float, said: str) -> None:
 def test_a_plan_says_what_a_training_would_do_that_its_user_hardly_wants() -> None:
     untrained = merged(STUDY.suites["cifar10_xcit"], {"architecture": {"checkpoint": None}})
     study = STUDY.model_copy(update={"suites": {**STUDY.suites, "cifar10_xcit": untrained}})
-    study.__dict__.pop("resolved", None)  # was copied along
+    vars(study).pop("resolved", None)  # was copied along
     left = [
         "prepare@cifar10_xcit",
         "train@cifar10_xcit/xcit_at/s0",
