@@ -1,6 +1,7 @@
 """The evidence of every printed cell and the papers' numbers -> how far each printed number is reproduced."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import pandas as pd
@@ -13,9 +14,10 @@ from fairat.papers.needs import need
 from fairat.papers.published import printed_cells
 from fairat.papers.reproduction import VERDICTS, compare, comparison_table
 from fairat.papers.reproduction_pages import summary
-from fairat.papers.shown import look, wanted_by
+from fairat.papers.setting import caption
+from fairat.papers.shown import Wanted, look, wanted_by
 from fairat.results.aggregation import COLUMNS, aggregate
-from fairat.study import Study, load_study
+from fairat.study import Run, Study, load_study
 
 
 def main(
@@ -36,12 +38,30 @@ def main(
     with whole_directory(paths.REPRODUCED_CELLS) as directory:
         comparison_table(comparisons).to_csv(directory / "cells.csv", index=False)
     with whole_file(paths.REPRODUCTION) as beside:
-        beside.write_text(summary(comparisons, paths.PAPER_TABLES.name), encoding="utf-8")
+        beside.write_text(
+            summary(comparisons, paths.PAPER_TABLES.name, experiments(study, found.used)), encoding="utf-8"
+        )
     verdicts = Counter(one.verdict for one in comparisons)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in VERDICTS)
     console.print(f"{len(comparisons):,} printed cells: {counts}. {paths.REPRODUCTION}")
     if missing := found.note():
         console.print(missing, markup=False)
+
+
+def experiments(study: Study, used: Sequence[Wanted]) -> list[str]:
+    """A sentence on each suite whose evidence is used."""
+    return [
+        f"{study.suites[name].title}: {caption(study, runs, pd.DataFrame(), ['pgd10', 'pgd20'])}"
+        for name, runs in _runs_of(study, used).items()
+    ]
+
+
+def _runs_of(study: Study, used: Sequence[Wanted]) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {}
+    for key in dict.fromkeys(one.key for one in used):
+        run = study.named(key)
+        runs.setdefault(run.suite_name, []).append(run)
+    return runs
 
 
 def _replacements(study: Study, pairs: list[str]) -> dict[str, str]:

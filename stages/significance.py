@@ -7,6 +7,7 @@ from fairat import paths
 from fairat.console import console
 from fairat.files import whole_directory
 from fairat.methods.method import bases
+from fairat.papers.setting import about
 from fairat.papers.significance import significance_table
 from fairat.rendering.latex import write_latex
 from fairat.rendering.markdown import write_markdown
@@ -28,7 +29,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     with whole_directory(paths.significance(suite)) as directory:
         comparison_table(comparisons).to_csv(directory / "significance.csv", index=False)
         for name, metric in METRICS.items() if shown else ():
-            table = significance_table(name, settings.title, methods, shown, evaluations, metric)
+            table = significance_table(name, settings.title, methods, shown, evaluations, metric, about(study, trained))
             write_markdown(directory / f"{name}.md", table)
             write_latex(directory / f"{name}.tex", table)
     console.print(f"{suite}: {len(comparisons)} differences from bases in {paths.significance(suite)}")

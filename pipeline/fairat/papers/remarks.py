@@ -50,8 +50,7 @@ REMARKS: Mapping[str, tuple[str, ...]] = {
     "table10": (_MARGIN, _ORDER),
     "table11": (
         "The paper fine-tunes a transformer that was adversarially trained on ImageNet, and states neither margin nor "
-        "sampler. Ours has the main configuration; without that checkpoint (architecture.checkpoint of the suite) it starts "
-        "untrained, and the rows cannot be compared with the paper's.",
+        "sampler. Ours has the main configuration.",
     ),
     "bat_table1": (_ERRORS, _BAT, "The paper does not say how it prepared Imagenette; ours has 64x64 pixels."),
     "bat_table2": (_ERRORS, "No. 5 is BAT. Φ marks the boundary points: the last correct and the first wrong iterate."),

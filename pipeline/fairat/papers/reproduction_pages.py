@@ -11,12 +11,13 @@ from fairat.rendering.markdown import escaped
 from fairat.rendering.table import MISSING
 
 
-def summary(comparisons: Sequence[Comparison], details: str) -> str:
+def summary(comparisons: Sequence[Comparison], details: str, experiments: Sequence[str] = ()) -> str:
     """How many cells of each table have which verdict, and why some have none.
 
     Args:
         comparisons: of all printed cells.
         details: the folder of the tables with every cell, as seen from the summary.
+        experiments: a sentence on each suite of ours that is compared.
     """
     rows = [
         [f"[{title(target)}]({details}/{target.name}_vs_paper.md)", *_counts(of_table)]
@@ -33,6 +34,8 @@ def summary(comparisons: Sequence[Comparison], details: str) -> str:
         _table(["Table", "cells", *VERDICTS, "median distance"], [*rows, ["all", *_counts(comparisons)]]),
         "Median distance: of |ours - printed| over the comparable cells, in percent points.",
     ]
+    if experiments:
+        paragraphs.append("## Our experiments\n\n" + "\n".join(f"- {escaped(text)}" for text in experiments))
     if reasons:
         paragraphs.append("## Why cells are not comparable\n\nA cell may have several reasons.")
         counts = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

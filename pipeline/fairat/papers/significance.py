@@ -1,6 +1,7 @@
 """The table of FAIR-TAT rows against their bases: differences with confidence intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from fairat.methods.method import Method, bases
 from fairat.papers.rows import WEIGHTS_ORDER, row
@@ -20,6 +21,7 @@ def significance_table(
     comparisons: Sequence[Comparison],
     evaluations: Sequence[str],
     metric: str = "worst_class_accuracy",
+    said: Mapping[str, Any] | None = None,
 ) -> Table:
     """A line per FAIR-TAT row and weight set, five columns per evaluation; the difference is bold where it is not zero.
 
@@ -30,6 +32,7 @@ def significance_table(
         comparisons: of the suite; at least one.
         evaluations: names of the tidy table, in the order of columns; those without a comparison are left out.
         metric: which differences are shown.
+        said: of the experiment, from `fairat.papers.setting.about`.
     """
 
     def label(method: str, weights: str) -> str:
@@ -52,12 +55,16 @@ def significance_table(
     tidy = numbers.rename(columns={"number": "value"}).assign(seed=0, images=0, class_name="")
     significant = [one for one in of_metric if one.difference.significant]
     caption = f"Difference in {_METRICS[metric]} accuracy (%) between FAIR-TAT and its base, with 95% intervals."
+    content = Content(
+        tidy, rows, {suite: title}, **{key: value for key, value in (said or {}).items() if key != "notes"}
+    )
     return fill(
         Table(name, caption, ("Row and base",), columns, row_lines(rows)),
-        Content(tidy, rows, {suite: title}),
+        content,
         omit="columns",
         marks={Address(suite, one.method, *one.block[:2], "difference"): "bold" for one in significant},
-        closing=list(_notes(methods, of_metric)),
+        counts=False,
+        closing=[*content.experiment([one.block.evaluation for one in of_metric]), *_notes(methods, of_metric)],
     )
 
 

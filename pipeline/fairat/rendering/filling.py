@@ -127,6 +127,7 @@ def fill(
     rule: Rule = "pairs",
     marks: Mapping[Address, Mark] | None = None,
     remarks: Mapping[Address, str] | None = None,
+    counts: bool = True,
     closing: Sequence[str] = (),
 ) -> Table:
     """The table with its caption, cells, notes and footnotes.
@@ -139,6 +140,7 @@ def fill(
         rule: which numbers are marked.
         marks: of cells, instead of those of the rule; such a table explains itself by its closing notes.
         remarks: what footnotes say of cells, instead of why they have no value or few seeds.
+        counts: whether the caption says on how many images and from how many seeds.
         closing: notes that stand last.
 
     Raises:
@@ -175,7 +177,7 @@ def fill(
     return replace(
         table,
         name=re.sub("[^A-Za-z0-9]", "-", "-".join([table.name, *content.suites])),
-        caption=_plain(" ".join(_caption(table.caption, content, found, seeds))),
+        caption=_plain(" ".join(_caption(table.caption, content, found, seeds if counts else {}))),
         lines=[replace(line, cells=tuple(map(finished, row))) for line, row in zip(lines, places, strict=True)],
         notes=[_plain(note) for note in (*notes, *closing)],
         footnotes=[(letter, _plain(text)) for text, letter in letters.items()],
@@ -191,12 +193,12 @@ def _caption(subject: str, content: Content, found: Mapping[Address, Cell], seed
     if setting := content.setting(evaluations):
         yield setting
     counts = {}
-    for suite, heading in content.suites.items():
-        images, number = content.images(suite), seeds[suite]
+    for suite, number in seeds.items():
+        images, heading = content.images(suite), content.suites[suite]
         counts[heading] = f"{images}, {number} seed{'s' * (number != 1)}" if images else "nothing evaluated yet"
     if len(set(counts.values())) == 1:
         yield f"{next(iter(counts.values())).capitalize()}."
-    else:
+    elif counts:
         yield f"{'; '.join(f'{heading}: {count}' for heading, count in counts.items())}."
 
 
