@@ -148,7 +148,10 @@ def test_what_differs_is_said_suite_by_suite_and_for_the_evaluations_shown() -> 
 
 
 def test_a_figure_is_captioned_with_its_experiment_images_and_seeds() -> None:
-    table = tidy([entry(0.5, seed=seed, images=250) for seed in range(3)])
+    table = tidy([
+        *(entry(0.5, seed=seed, images=250) for seed in range(3)),
+        entry(0.5, evaluation="corruption", corruption="mean", images=23_750),
+    ])  # fmt: skip
     text = caption(STUDY, [STUDY.named("demo/at/s0")], table, ["clean"])
     assert text.startswith("Not the papers' settings. PreActResNet-18 (width 8), ε = 28/255, trained for 10 epochs")
     assert text.endswith("250 test images, 3 seeds.")

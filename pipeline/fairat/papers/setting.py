@@ -183,9 +183,10 @@ def caption(study: Study, runs: Sequence[Run], table: pd.DataFrame, evaluations:
     said = about(study, runs)
     parts = [NOT_THE_PAPERS] if said["differences"](evaluations) else []
     parts.append(said["setting"](evaluations))
-    if len(table):
-        seeds = table["seed"].nunique()
-        parts.append(f"{table['images'].max():,} test images, {seeds} seed{'s' * (seeds != 1)}.")
+    shown = table.loc[table["corruption"] == ""] if len(table) else table
+    if len(shown):
+        seeds = shown["seed"].nunique()
+        parts.append(f"{shown['images'].max():,} test images, {seeds} seed{'s' * (seeds != 1)}.")
     return " ".join(parts)
 
 
