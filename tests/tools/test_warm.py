@@ -44,6 +44,7 @@ DRIVER = """
         Path("waiting").unlink(missing_ok=True)
         waiting = stage("wait")
         while not Path("waiting").exists():
+            assert waiting.poll() is None
             time.sleep(0.05)
         waiting.send_signal(number)
         print(waiting.wait(), flush=True)
@@ -54,6 +55,7 @@ DRIVER = """
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "__init__.py").touch()  # a package wherever else there may be one of this name
     (tmp_path / "stages" / "__main__.py").write_text(textwrap.dedent(STAGES))
     (tmp_path / "driver.py").write_text(textwrap.dedent(DRIVER))
     monkeypatch.chdir(tmp_path)
