@@ -212,7 +212,8 @@ def _with_values(
 ) -> tuple[list[Slot], list[str]]:
     """The slots that have a value with any of those across, or all, and the headings of the others."""
     absent = [slot for slot in slots if omit and not any(_address(slot, other) in content.cells for other in across)]
-    shown = [replace(slot, headings=tuple(map(_plain, slot.headings))) for slot in slots if slot not in absent]
+    kept = [slot for slot in slots if slot not in absent]
+    shown = [replace(slot, headings=tuple(map(_plain, slot.headings)), section=_plain(slot.section)) for slot in kept]
     return shown, [" ".join(slot.headings[:2]) for slot in absent]
 
 
