@@ -68,6 +68,7 @@ def test_a_toy_lists_what_it_changes() -> None:
     [
         ({"architecture": {"kind": "resnet18"}}, "network resnet18 instead of preact_resnet18"),
         ({"threat": {"num_steps": 3}}, "steps of training attacks 3 instead of 10"),
+        ({"recipe": {"batch_size": 64}}, "recipe batch size 64 instead of 128"),
         ({"recipe": {"epochs": 20}}, "recipe epochs 20 instead of 200"),
         ({"recipe": {"precision": "bfloat16"}}, "recipe precision bfloat16 instead of tf32"),
         ({"data": {"images_per_class": {"test": 25}}}, "test images of a class 25 instead of all"),

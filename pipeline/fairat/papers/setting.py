@@ -20,8 +20,21 @@ from fairat.training.record import RunRecord
 MAIN_SUITE = "cifar10"
 """The papers' experiment that a suite of another name is compared with."""
 
-_NOTHING = ("title", "threads", "weights", "batch_size", "block_size", "archive", "path", "url", "md5", "checkpoint")
-"""Settings that make no other experiment, wherever they stand: names, memory, where a file lies."""
+_NOTHING = (
+    "title",
+    "label",
+    "short",
+    "group",
+    "ours",
+    "threads",
+    "weights",
+    "archive",
+    "path",
+    "url",
+    "md5",
+    "checkpoint",
+)
+"""Settings that make no other experiment, wherever they stand: names, threads, which weights are shown, where a file lies."""
 
 _WORDS = {
     "architecture": "network",
@@ -108,7 +121,11 @@ def papers_study() -> Study:
 
 def _facts(suite: Suite, evaluations: Sequence[str]) -> dict[str, Any]:
     facts = suite.model_dump(mode="json")
-    facts["evaluation"] = {stage: facts["evaluation"][stage] for stage in evaluations}
+    memory = ("batch_size", "block_size")
+    facts["evaluation"] = {
+        stage: {name: value for name, value in facts["evaluation"][stage].items() if name not in memory}
+        for stage in evaluations
+    }
     if "corruptions" not in evaluations:
         del facts["data"]["corruptions"]
     return facts
@@ -118,7 +135,7 @@ def _compared(ours: Mapping[str, Any], theirs: Mapping[str, Any], above: str = "
     """A line for each setting that differs; of another kind of thing the kind alone."""
     for name in dict.fromkeys((*ours, *theirs)):
         mine, printed, path = ours.get(name), theirs.get(name), f"{above}{name}"
-        if mine == printed or name in (*_NOTHING, "label", "short", "group", "ours"):
+        if mine == printed or name in _NOTHING:
             continue
         if name == "statistics" and mine is None:  # those of the training images, whatever they are
             continue
