@@ -125,7 +125,7 @@ def draw_figure(name: str, content: FigureContent, study: Study, files: Sequence
         table = tidy([one.path for one in found.used if one.method not in absent])
         figure = draw(name, content, rows, table, study.suite(content.suite).threat.epsilon)
         runs = [study.run(content.suite, row.method, 0) for row in rows]
-        said = (LAYOUT.get(name, ""), caption(study, runs, table, content.evaluations), remark)
+        said = (caption(study, runs, table, content.evaluations), LAYOUT.get(name, ""), remark)
         put_remark(figure, " ".join(filter(None, said)))
         for path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
