@@ -22,7 +22,7 @@ WANTED = Wanted("cifar10", "fair_tat", 0, "pgd")
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study's settings and the papers' numbers, without any run."""
-    for name in ("params.yaml", "runs.yaml", "own.yaml", str(paths.PUBLISHED)):
+    for name in ("params.yaml", "runs.yaml", "own.yaml", str(paths.PUBLISHED), str(paths.PUBLISHED_PARAMS)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
