@@ -39,6 +39,7 @@ DRIVER = """
     def stage(*arguments):
         return subprocess.Popen([sys.executable, "-m", "stages", *arguments], env={**os.environ, "COLOR": "green"})
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # wherever these tests run, Ctrl-C reaches a stage
     print(stage("tell", "it").wait(), stage("die").wait(), flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         Path("waiting").unlink(missing_ok=True)

@@ -123,6 +123,7 @@ def _attend(connection: socket.socket) -> None:
 
 def _become(request: dict, files: Sequence[int]) -> None:
     """What `python -m stages` does, as if it had been started with the client's arguments, directory, environment and files."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are born without
     for number, file in zip(OUTPUTS, files, strict=True):
         os.dup2(file, number)
         os.close(file)
