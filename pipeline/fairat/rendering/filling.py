@@ -146,17 +146,8 @@ def fill(
     Raises:
         UserError: there is no value at all.
     """
-    columns, absent_columns = _with_values(table.columns, table.lines, content, omit == "columns")
-    lines, absent_lines = _with_values(table.lines, table.columns, content, omit == "lines")
-    absent = ", ".join(dict.fromkeys(absent_columns + absent_lines))
-    if not columns or not lines:
-        raise UserError(
-            f"There is nothing to put into {table.name}: the metrics of {', '.join(content.suites.values())} have "
-            f"no value for it ({absent}). Evaluate the runs first.",
-            Hint.MAKE,
-        )
-    table = replace(table, columns=columns, lines=lines)
-    places = [[_address(line, column) for column in columns] for line in lines]
+    table, absent = _without_empty(table, content, omit)
+    places = [[_address(line, column) for column in table.columns] for line in table.lines]
     found = {place: content.cells.get(place, Cell()) for place in chain(*places)}
     seeds = {
         suite: max(cell.seeds for place, cell in found.items() if place.suite == suite) for suite in content.suites
@@ -178,10 +169,28 @@ def fill(
         table,
         name=re.sub("[^A-Za-z0-9]", "-", "-".join([table.name, *content.suites])),
         caption=_plain(" ".join(_caption(table.caption, content, found, seeds if counts else {}))),
-        lines=[replace(line, cells=tuple(map(finished, row))) for line, row in zip(lines, places, strict=True)],
+        lines=[replace(line, cells=tuple(map(finished, row))) for line, row in zip(table.lines, places, strict=True)],
         notes=[_plain(note) for note in (*notes, *closing)],
         footnotes=[(letter, _plain(text)) for text, letter in letters.items()],
     )
+
+
+def _without_empty(table: Table, content: Content, omit: Literal["", "columns", "lines"]) -> tuple[Table, str]:
+    """The table without the columns or lines that have no value, and their names.
+
+    Raises:
+        UserError: there is no value at all.
+    """
+    columns, absent_columns = _with_values(table.columns, table.lines, content, omit == "columns")
+    lines, absent_lines = _with_values(table.lines, table.columns, content, omit == "lines")
+    absent = ", ".join(dict.fromkeys(absent_columns + absent_lines))
+    if not columns or not lines:
+        raise UserError(
+            f"There is nothing to put into {table.name}: the metrics of {', '.join(content.suites.values())} have "
+            f"no value for it ({absent}). Evaluate the runs first.",
+            Hint.MAKE,
+        )
+    return replace(table, columns=columns, lines=lines), absent
 
 
 def _caption(subject: str, content: Content, found: Mapping[Address, Cell], seeds: Mapping[str, int]) -> Iterator[str]:
