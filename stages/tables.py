@@ -41,8 +41,9 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
             table = layout(content)
             write_markdown(for_papers / f"{name}.md", table)
             write_latex(for_papers / f"{name}.tex", table)
+        remark = caption(study, runs, content.table, ("clean", content.pgd))
         for name, figure in figures(suite, settings, runs, content):
-            put_remark(figure, caption(study, runs, content.table, ("clean", content.pgd)))
+            put_remark(figure, remark)
             save_figure(figure, for_papers / f"{name}.pdf")
             save_figure(figure, for_screens / f"{name}.png")
     console.print(f"{suite}: tables and figures in {paths.tables(suite)}, pictures in {paths.figures(suite)}")

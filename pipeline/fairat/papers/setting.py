@@ -17,6 +17,8 @@ from fairat.settings.suite import Suite
 from fairat.study import Run, Study, Training, load_study
 from fairat.training.record import RunRecord
 
+UNTRAINED = "trained from random weights, not from the checkpoint that the paper starts from"
+
 MAIN_SUITE = "cifar10"
 """The papers' experiment that a suite of another name is compared with."""
 
@@ -103,14 +105,11 @@ def differences(
     found = list(_compared(_facts(settings, evaluations), _facts(theirs, evaluations)))
     if settings.architecture.caution:
         found.append(UNTRAINED)
-    for name in methods:
+    for name in dict.fromkeys(methods):
         if name in study.methods and name in papers.methods:
             mine, printed = (one.methods[name].model_dump(mode="json") for one in (study, papers))
             found += [f"{study.methods[name].label}: {line}" for line in _compared(mine, printed)]
     return list(dict.fromkeys(found))
-
-
-UNTRAINED = "trained from random weights, not from the checkpoint that the paper starts from"
 
 
 @cache

@@ -1,7 +1,6 @@
 """What a training leaves: weight sets with their provenance, histories, and the state to resume from."""
 
 import csv
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fairat.errors import Hint, UserError
-from fairat.files import whole_file
+from fairat.files import sha256_of, whole_file
 from fairat.methods.history import ClassHistory
 from fairat.training.loop import TrainingState
 
@@ -26,7 +25,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], origin: Mapping[str, A
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with whole_file(path) as beside:
         save_file(tensors, beside, metadata={"origin": json.dumps(origin, sort_keys=True)})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(path)
 
 
 def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
