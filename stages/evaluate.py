@@ -10,7 +10,7 @@ import torch
 import typer
 from fairat import paths, provenance
 from fairat.console import console, progress
-from fairat.data.canonical import CorruptedManifest, load_split
+from fairat.data.canonical import CorruptedManifest, Manifest, verified_split
 from fairat.device import choose_device, memory_in_words, name_of
 from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
@@ -71,7 +71,7 @@ def images_of(run: Run, record: RunRecord, device: torch.device) -> EvaluationSe
         UserError: its classes or image shape are not those of the training.
     """
     directory = paths.dataset(run.suite_name)
-    split = load_split(directory / "test.safetensors")
+    split = verified_split(directory, "test")
     trained = (record.class_names, record.image_shape)
     found = (split.class_names, tuple(split.images.shape[1:]))
     for what, then, now in zip(("classes", "image shape"), trained, found, strict=True):
@@ -114,7 +114,7 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
 def data_sha256(suite: str, evaluation: str) -> str:
     """Hash of the images that the evaluation classifies."""
     if evaluation != "corruptions":
-        return load_split(paths.dataset(suite) / "test.safetensors").sha256
+        return Manifest.load(paths.dataset(suite)).sha256["test"]  # which `images_of` has compared with the images
     hashes = CorruptedManifest.load(paths.corrupted(suite)).sha256
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
@@ -131,7 +131,7 @@ def evaluate_sets(
     device = test.images.device
     with progress(f"{run.key} {evaluation}", images, unit="images", aside=lambda: memory_in_words(device)) as advance:
         for name in names:
-            load_weights(paths.weights(run.directory, name), model)
+            load_weights(paths.weights(run.directory, name), model, record.weights[name].sha256)
             watcher = Watcher(
                 advance=lambda by, note, name=name: advance(by, f"{name} {note}"),
                 remark=lambda text, name=name: remarks.append(f"{name}: {text}"),

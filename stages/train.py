@@ -1,41 +1,40 @@
 """Trains one method with one seed on one suite; leaves its weight sets, histories and run.json."""
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from fairat import paths, provenance, seeds, tracking
-from fairat.console import console, progress
-from fairat.data.canonical import Manifest, load_split
+from fairat.console import console, keeping, progress
+from fairat.data.canonical import Manifest, verified_split
 from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
 from fairat.errors import UserError
 from fairat.files import whole_directory
 from fairat.fingerprint import recorded
+from fairat.lock import held
 from fairat.settings.averaging import WEIGHT_SETS
 from fairat.settings.suite import Suite
 from fairat.study import Adoption, Run, Training, load_study
 from fairat.training import adoption
-from fairat.training.checkpoint import load_resumable, load_weights, save_history, save_resumable, save_weights
+from fairat.training.checkpoint import Saver, load_resumable, load_weights, save_history, save_weights
 from fairat.training.guard import PatienceGuard
 from fairat.training.loop import LabeledImages, TrainingSettings, TrainingState, train
-from fairat.training.record import RECORD, RunRecord, WeightsRecord, shape_in_words
-
-SAVE_EVERY = 30.0
-"""Seconds between two saves of the resumable state: what a crash can cost."""
+from fairat.training.record import MEASURED, RECORD, RunRecord, WeightsRecord, shape_in_words
 
 
 def main(key: Annotated[str, typer.Argument(help="a run of runs.yaml, such as demo/at/s0")]) -> None:
     """Makes the weights of one run: by training, or by fetching those that a network was published with."""
     run = load_study().named(key)
-    if isinstance(run, Training):
-        train_run(run)
-    else:
-        assert isinstance(run, Adoption)
-        adopt_run(run)
+    with held(paths.lock(run.suite_name, run.method_name, run.seed), f"{key} is being trained"):
+        if isinstance(run, Training):
+            train_run(run)
+        else:
+            assert isinstance(run, Adoption)
+            adopt_run(run)
 
 
 def adopt_run(run: Adoption) -> None:
@@ -58,15 +57,35 @@ def train_run(run: Training) -> None:
         record = record.model_copy(update={"start_sha256": run.architecture.start_sha256})
     resume = paths.resume(run.suite_name, run.method_name, run.seed)
     identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{run.seed}"
-    if load_resumable(resume, state, identity):
-        console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
+    if (before := load_resumable(resume, state, identity)) is not None:
+        record = taken_up(record, before, run, state)
     for caution in run.cautions:
         console.print(f"{run.key}: {caution}", markup=False)
     live = tracking.Live(record.model_dump(mode="json"))
-    run_epochs(run, state, settings, training, validation, lambda: save_resumable(resume, state, identity), live)
+    with keeping(lambda: kept(run, state)), Saver(resume, identity, record.conditions) as saver:
+        run_epochs(run, state, settings, training, validation, saver, live)
+        saver.wait()
     save(record, state, run.directory)
     live.finish(run.directory)
     shutil.rmtree(resume, ignore_errors=True)
+
+
+def taken_up(record: RunRecord, before: Mapping[str, str], run: Training, state: TrainingState) -> RunRecord:
+    """Says that a killed training goes on; the record, with a remark where it goes on under other conditions."""
+    console.print(f"{run.key}: goes on after epoch {state.history.epoch - 1} of {run.recipe.epochs}")
+    changed = provenance.differing(before, record.conditions)
+    if not changed:
+        return record
+    remark = f"up to epoch {state.history.epoch - 1}: {changed}"
+    console.print(f"{run.key}: other conditions, so the last bits may differ; {remark}", markup=False)
+    return record.model_copy(update={"changed_conditions": (remark,)})
+
+
+def kept(run: Training, state: TrainingState) -> str:
+    """What is kept of a training that ends too early."""
+    if not state.reports:
+        return f"{run.key}: no epoch was done yet."
+    return f"{run.key}: the epochs up to {len(state.reports) - 1} of {run.recipe.epochs} are kept."
 
 
 def describe(run: Training, device: torch.device) -> RunRecord:
@@ -92,6 +111,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         commit=provenance.commit(),
         versions=provenance.versions(),
         device=name_of(device),
+        conditions=provenance.conditions(name_of(device)),
         epochs=run.recipe.epochs,
         seconds=0.0,
         weights={},
@@ -145,7 +165,7 @@ def settings_of(run: Training, record: RunRecord) -> TrainingSettings:
 
 def labeled(run: Training, split: str, device: torch.device) -> LabeledImages:
     """A split of the run's suite, whole, its labels on the device; `train` puts the images there."""
-    loaded = load_split(paths.dataset(run.suite_name) / f"{split}.safetensors")
+    loaded = verified_split(paths.dataset(run.suite_name), split)
     return LabeledImages(loaded.images, loaded.labels.to(device))
 
 
@@ -161,7 +181,7 @@ def initial_model(record: RunRecord, run: Training, device: torch.device) -> tor
     placed = record.model_copy(update={"architecture": run.architecture})
     model = placed.network(pretrained=run.begun_from is None)
     if run.begun_from is not None:
-        load_weights(paths.weights(run.begun_from.directory, "last"), model)
+        load_weights(paths.weights(run.begun_from.directory, "last"), model, record.start_sha256)
     # Published code may give its networks frozen, or in eval mode.
     return model.train().requires_grad_(True).to(memory_format=torch.channels_last).to(device)
 
@@ -172,26 +192,23 @@ def run_epochs(
     settings: TrainingSettings,
     training: LabeledImages,
     validation: LabeledImages,
-    save_state: Callable[[], None],
+    save_state: Callable[[TrainingState], None],
     live: tracking.Live,
 ) -> None:
-    """Runs the epochs that are left, with progress and curves, saving the resumable state now and then."""
-    epochs_left = run.recipe.epochs - state.history.epoch
-    total, device = epochs_left * len(training.labels), training.labels.device
-    guard = PatienceGuard(total, device, run.key)
-    with progress(run.key, total, unit="images", aside=lambda: memory_in_words(device)) as advance:
+    """Runs the epochs that are left, with progress and curves, and saves the resumable state after each."""
+    images, device = len(training.labels), training.labels.device
+    total, done = run.recipe.epochs * images, state.history.epoch * images
+    guard = PatienceGuard(total - done, device, run.key)
+    with progress(run.key, total, unit="images", aside=lambda: memory_in_words(device), kept=done) as advance:
 
         def on_batch(images: int) -> None:
             guard(images)
             advance(images, "")
 
-        saved = time.monotonic()
         try:
             for _ in train(state, settings, training, validation, on_batch=on_batch):
-                advance(0, described(state.reports[-1]))
-                if time.monotonic() - saved > SAVE_EVERY:
-                    save_state()
-                    saved = time.monotonic()
+                save_state(state)
+                advance(0, f"{described(state.reports[-1])}; safe since {datetime.now():%H:%M:%S}")
                 live.log(state.reports)
         except FloatingPointError as error:
             raise UserError(f"{run.key}: {error}") from error
@@ -208,7 +225,7 @@ def described(values: Mapping[str, float]) -> str:
 
 def save(record: RunRecord, state: TrainingState, directory: Path) -> None:
     """Writes the run's directory, whole."""
-    origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
+    origin = record.model_dump(mode="json", exclude=MEASURED)
     sets = {"last": state.model.state_dict(), **state.averages.sets}
     device = next(state.model.parameters()).device
     with whole_directory(directory) as beside:
@@ -219,9 +236,9 @@ def save(record: RunRecord, state: TrainingState, directory: Path) -> None:
                 weights[name] = WeightsRecord(present=True, sha256=sha256)
             else:
                 weights[name] = WeightsRecord(present=False, reason=state.averages.reason_for_absence(name))
-        save_history(beside, state, record.class_names)
+        files = save_history(beside, state, record.class_names)
         measured = {"seconds": state.seconds, "peak_memory": peak_memory(device)}
-        record.model_copy(update={"weights": weights, **measured}).save(beside)
+        record.model_copy(update={"weights": weights, "files": files, **measured}).save(beside)
     console.print(
         f"{record.suite}/{record.method}/s{record.seed}: {state.seconds:.0f} s, {memory_in_words(device)}; "
         f"{described(state.reports[-1])}"

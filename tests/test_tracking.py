@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 import shutil
@@ -11,8 +10,10 @@ import pandas as pd
 import pytest
 from fairat import paths, tracking
 from fairat.errors import UserError
+from fairat.files import sha256_of
 from fairat.results.aggregation import COLUMNS, read_table, write_table
 from fairat.results.evidence import Origin, attack_rows, write_evidence
+from fairat.settings.base import signed_content
 from fairat.tools import track
 
 from stages import aggregate
@@ -56,8 +57,9 @@ def trained(content, history=HISTORY):
     """A training's directory, as the train stage leaves it."""
     directory = paths.run(content["suite"], content["method"], content["seed"])
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "run.json").write_text(json.dumps(content))
     (directory / "history.csv").write_text(history)
+    files = {"history.csv": sha256_of(directory / "history.csv")}
+    (directory / "run.json").write_text(signed_content({"files": files, **content}))
     return directory
 
 
@@ -291,9 +293,10 @@ def test_track_without_a_training_says_what_to_do(suite):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("run.json", '{"seconds": 1}', "KeyError: 'method'"),
+        ("run.json", signed_content({"seconds": 1}), "KeyError: 'method'"),
+        ("run.json", '{"seconds": 1}', "ValueError: its content does not match the digest that it ends with"),
         ("run.json", "{", "JSONDecodeError: "),
-        ("history.csv", "loss\n1\n", "ValueError: Index epoch invalid"),
+        ("history.csv", "loss\n1\n", "ValueError: history.csv is not the file that run.json names"),
         ("history.csv", None, "FileNotFoundError: .*history.csv"),
     ],
 )

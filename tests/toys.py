@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from fairat.data.canonical import Manifest, Split, channel_statistics
 from fairat.methods.history import ClassHistory, EpochRecord
+from fairat.progress import Listener
 from fairat.settings.architectures import PreActResNet18
 from fairat.training.record import RunRecord
 from torch import Tensor, nn
@@ -17,6 +19,16 @@ class IdentityModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return 10 * images.flatten(1)
+
+
+class Ear(Listener):
+    """Remembers every sentence that it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def pixels(*values: float) -> Tensor:
@@ -37,3 +49,19 @@ def run_record(**fields: Any) -> RunRecord:
     rest |= {"architecture": PreActResNet18(), "statistics": None, "settings": {}, "weights": {}}
     rest |= {"fingerprint": "", "data": "", "commit": "", "versions": {}, "device": "cpu", "epochs": 1, "seconds": 1.0}
     return RunRecord(**(rest | fields))
+
+
+def manifest_of(test: Split) -> Manifest:
+    """Of a data directory that holds this test set only."""
+    mean, std = channel_statistics(test.images)
+    channels, height, width = test.images.shape[1:]
+    return Manifest(
+        dataset="tiny",
+        source={},
+        class_names=test.class_names,
+        image_shape=(channels, height, width),
+        counts={"test": test.counts},
+        sha256={"test": test.sha256},
+        mean=mean,
+        std=std,
+    )

@@ -6,6 +6,8 @@ ROOMS = (
     "files",
     "provenance",
     "progress",
+    "sealed",
+    "lock",
     "seeds",
     "device",
     "settings",

@@ -1,5 +1,6 @@
 """What stages share on the terminal: errors without a traceback, progress with time left."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from fairat.errors import Hint, UserError
+from fairat.errors import Hint, Interrupted, UserError
 from fairat.progress import Advance, Listener, told_to
 
 LINE_EVERY = 60.0
@@ -39,13 +40,36 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run_app(app: Callable[[], object]) -> None:
-    """Runs a command line; a UserError becomes one paragraph and exit status 1."""
+    """Runs a command line; a UserError becomes one paragraph and exit status 1, an interruption exit status 130.
+
+    A process that is asked to end (SIGTERM, as queues do at the end of the time) ends as with Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with told_to(Terminal()):
             app()
+    except Interrupted as error:
+        errors.print(f"[bold]Stopped.[/] {escape(paragraph(error))}", soft_wrap=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        errors.print("[bold]Stopped.[/] Nothing was half-written; the same command begins anew.", soft_wrap=True)
+        sys.exit(130)
     except UserError as error:
         errors.print(f"[bold red]Error:[/] {escape(paragraph(error))}", soft_wrap=True)
         sys.exit(1)
+
+
+@contextmanager
+def keeping(what: Callable[[], str]) -> Iterator[None]:
+    """While it lasts, an interruption says what is kept, and that the same command goes on from there.
+
+    Raises:
+        Interrupted: where Ctrl-C was pressed, or the process was asked to end.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"{what()} The same command goes on from there.") from None
 
 
 def paragraph(error: UserError) -> str:
@@ -72,9 +96,9 @@ class Rate(ProgressColumn):
 
 @contextmanager
 def progress(
-    description: str, total: float, *, unit: str = "", aside: Callable[[], str] = lambda: ""
+    description: str, total: float, *, unit: str = "", aside: Callable[[], str] = lambda: "", kept: float = 0.0
 ) -> Iterator[Callable[[float, str], None]]:
-    """A bar with rate and time left; gives a function `advance(by, note)`.
+    """A bar with rate and time left; gives a function `advance(by, note)`. What is `kept` from before counts as done.
 
     Where the output is no terminal (a log, CI, a cluster's file), a line once a minute takes the place of the bar. A note stays
     until the next one; `aside` is asked at every update for something more, such as the memory in use.
@@ -92,9 +116,9 @@ def progress(
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(description, total=total, note="", aside="")
+        task = bar.add_task(description, total=total, completed=int(kept), note="", aside="")
         written = began = time.monotonic()
-        done, last_note = 0.0, ""
+        done, last_note = kept, ""
 
         def advance(by: float = 1.0, note: str = "") -> None:
             nonlocal written, done, last_note
@@ -103,13 +127,23 @@ def progress(
             now = time.monotonic()
             if not errors.is_terminal and now - written > LINE_EVERY:
                 written = now
-                rest = ", ".join(part for part in (_pace(done, total, unit, now - began), aside(), last_note) if part)
+                rest = ", ".join(
+                    part
+                    for part in (
+                        _pace(done, total, unit, (now - began) / (done - kept) if done > kept else 0.0),
+                        aside(),
+                        last_note,
+                    )
+                    if part
+                )
                 errors.print(f"{description}: {rest}", markup=False)
 
         yield advance
 
 
 def _pace(done: float, total: float, unit: str, seconds: float) -> str:
-    """`400 of 1,000 images, 5/s, 0:02:00 left`."""
-    left = timedelta(seconds=round(seconds * (total - done) / done)) if done else "unknown"
-    return f"{done:,.0f} of {total:,.0f} {unit}, {done / seconds:,.0f}/s, {left} left"
+    """`400 of 1,000 images, 5/s, 0:02:00 left`, from the seconds that one takes; 0 where it is not known yet."""
+    if not seconds:
+        return f"{done:,.0f} of {total:,.0f} {unit}"
+    left = timedelta(seconds=round(seconds * (total - done)))
+    return f"{done:,.0f} of {total:,.0f} {unit}, {1 / seconds:,.0f}/s, {left} left"

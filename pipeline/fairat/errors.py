@@ -27,6 +27,10 @@ class UserError(ValueError):
         self.hint = hint
 
 
+class Interrupted(UserError):
+    """The user, or the queue of a cluster, ended the command. Its text says what is kept."""
+
+
 def on_one_line(error: Exception) -> str:
     """The text of another library's error, which may run over several lines, for use within such a paragraph."""
     return " ".join(str(error).split())

@@ -1,14 +1,23 @@
-"""Outputs appear whole or not at all: written beside, then renamed."""
+"""Outputs appear whole or not at all: written beside, synced to the disk, then renamed."""
 
 import errno
+import glob
 import hashlib
 import os
+import platform
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fairat.errors import Hint, UserError
+
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds after which a leftover of another machine counts as nobody's: whether its process lives cannot be asked here."""
+
+_LEFTOVER = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(\w+\.)?part")
 
 
 def sha256_of(path: Path) -> str:
@@ -21,20 +30,22 @@ def sha256_of(path: Path) -> str:
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; renames it to `path` on success, removes it on failure.
 
-    Who may read the file is what the user's umask says, whatever the writer thinks.
+    The content is on the disk before the name is, so that a power cut leaves no empty file. Who may read the file is what the
+    user's umask says, whatever the writer thinks.
 
     Raises:
         UserError: the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         with disk_space_explained(path, "Nothing was half-written"):
             mode = _usual_mode(beside)
             yield beside
             # Safetensors makes files that only their owner may read: no colleague could use a shared cache.
             beside.chmod(mode)
+            synced(beside)
         beside.replace(path)
+        synced(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -46,8 +57,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside, replaced = (path.with_name(f".{path.name}.{os.getpid()}.{role}.part") for role in ("new", "old"))
+    beside, replaced = (_beside(path, role) for role in ("new.", "old."))
     shutil.rmtree(beside, ignore_errors=True)
     try:
         with disk_space_explained(path, "Nothing was half-written"):
@@ -57,6 +67,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
             # Out of the way first: removing takes a while, and half a directory must never carry the name.
             path.replace(replaced)
         beside.replace(path)
+        synced(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
@@ -84,6 +95,47 @@ def disk_space_explained(path: Path, state: str) -> Iterator[None]:
             "and run the command again: finished stages are not repeated.",
             Hint.FREE,
         ) from error
+
+
+def synced(path: Path) -> None:
+    """Returns when the content of a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path, role: str = "") -> Path:
+    """A name beside `path` that says who writes there; leftovers of processes that were killed are removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if _is_abandoned(leftover):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.{role}part")
+
+
+def _is_abandoned(leftover: Path) -> bool:
+    found = _LEFTOVER.fullmatch(leftover.name)
+    if found is None:
+        return False
+    if found["host"] == _host():
+        return not _lives(int(found["process"]))
+    return time.time() - leftover.stat().st_mtime > ABANDONED_AFTER
+
+
+def _host() -> str:
+    return re.sub(r"\W", "_", platform.node()) or "unknown"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def _usual_mode(path: Path) -> int:

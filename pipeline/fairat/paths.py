@@ -40,9 +40,14 @@ def run(suite: str, method: str, seed: int) -> Path:
     return Path("runs") / suite / method / f"s{seed}"
 
 
-def resume(suite: str, method: str, seed: int) -> Path:
-    """Where an unfinished training can be taken up again; outside DVC, which empties outputs before a stage."""
-    return Path(".resume") / suite / method / f"s{seed}"
+def resume(suite: str, method: str, seed: int, stage: str = "train") -> Path:
+    """Where an unfinished training or evaluation can be taken up again; outside DVC, which empties outputs before a stage."""
+    return Path(".resume") / stage / suite / method / f"s{seed}"
+
+
+def lock(suite: str, method: str, seed: int, stage: str = "train") -> Path:
+    """Where a process says that it trains or evaluates a run."""
+    return Path(".resume/locks") / stage / suite / method / f"s{seed}"
 
 
 def weights(directory: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "robustbench", "timm")
@@ -16,6 +17,28 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def conditions(device: str) -> dict[str, str]:
+    """What can change the last bits of a computation besides code, data and settings.
+
+    Args:
+        device: its name.
+    """
+    import torch
+
+    return {
+        "device": device,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+        **versions(),
+    }
+
+
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which conditions are others now: `threads 2 (now 1), torch 2.14.1 (now 2.15.0)`; empty if none."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {before.get(name, 'unknown')} (now {now.get(name, 'unknown')})" for name in names)
 
 
 def commit() -> str:

@@ -21,6 +21,8 @@ from rich.markup import escape
 
 from fairat.console import errors, paragraph
 from fairat.errors import Hint, UserError, on_one_line
+from fairat.files import sha256_of
+from fairat.settings.base import verified_content
 
 if TYPE_CHECKING:  # MLflow takes four seconds to import, pandas one
     import pandas as pd
@@ -109,10 +111,12 @@ def read(directory: Path) -> Training:
 
     path = directory / "run.json"
     try:
-        record = json.loads(path.read_text())
+        record = verified_content(path.read_text(encoding="utf-8"))
         training = {
             name: record[name] for name in ("method", "seed", "settings", "versions", "seconds", "weights", *TAGS)
         }
+        if sha256_of(directory / "history.csv") != record["files"]["history.csv"]:
+            raise ValueError("history.csv is not the file that run.json names")
         history = pd.read_csv(directory / "history.csv", index_col="epoch")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(

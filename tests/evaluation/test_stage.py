@@ -1,7 +1,6 @@
 """stages.evaluate on a suite of a few images, from params.yaml to Parquet."""
 
 import hashlib
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -20,7 +19,7 @@ from fairat.training.record import RunRecord, WeightsRecord
 from stages.evaluate import main, summary
 from tests.evaluation.test_corruptions import write_corrupted
 from tests.evaluation.toys import tiny_set
-from tests.toys import run_record
+from tests.toys import manifest_of, run_record
 
 PARAMS = """
 methods:
@@ -61,7 +60,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_test_images(class_names: tuple[str, ...]) -> None:
     paths.dataset("tiny").mkdir(parents=True, exist_ok=True)
-    save_split(paths.dataset("tiny") / "test.safetensors", Split(TEST.images, TEST.labels, class_names))
+    split = Split(TEST.images, TEST.labels, class_names)
+    save_split(paths.dataset("tiny") / "test.safetensors", split)
+    manifest_of(split).save(paths.dataset("tiny"))
     write_corrupted(paths.corrupted("tiny"), TEST)
 
 
@@ -173,8 +174,7 @@ def test_images_of_other_classes_than_the_training_s_are_refused() -> None:
 
 
 def test_images_of_another_shape_than_the_training_s_are_refused() -> None:
-    record = json.loads((RUN / "run.json").read_text())
-    (RUN / "run.json").write_text(json.dumps({**record, "image_shape": [3, 32, 32]}))
+    RunRecord.load(RUN).model_copy(update={"image_shape": (3, 32, 32)}).save(RUN)
     with pytest.raises(UserError) as caught:
         main("pgd", "tiny/at/s1")
     assert str(caught.value) == (
@@ -214,7 +214,6 @@ def test_the_summary_of_corruptions_tells_the_worst_one() -> None:
 def test_brackets_in_class_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("[a]", "[b]", "[c]", "[d]", "[e]")
     write_test_images(names)
-    record = json.loads((RUN / "run.json").read_text())
-    (RUN / "run.json").write_text(json.dumps({**record, "class_names": names}))
+    RunRecord.load(RUN).model_copy(update={"class_names": names}).save(RUN)
     main("pgd", "tiny/at/s1")
     assert re.search(r"worst class \[[a-e]\] 0\.0%", capsys.readouterr().out)

@@ -15,7 +15,7 @@ from fairat.methods import KINDS
 from fairat.methods.method import Method
 from fairat.methods.parts import Batch, Objective, Trace
 from fairat.study import load_study
-from fairat.training.checkpoint import load_resumable, save_resumable
+from fairat.training.checkpoint import Saver, load_resumable
 from fairat.training.loop import TrainingSettings, TrainingState, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,7 +126,8 @@ def test_every_valid_composition_trains_and_resumes(parts: dict[str, Any], seed:
     weights = whole.model.state_dict()
     assert all(value.isfinite().all() for value in weights.values())
     with tempfile.TemporaryDirectory() as directory:
-        save_resumable(Path(directory), continued(TrainingState.fresh(tiny_network(), chosen), chosen, 1), "identity")
+        with Saver(Path(directory), "identity", {"threads": "1"}) as saver:
+            saver(continued(TrainingState.fresh(tiny_network(), chosen), chosen, 1))
         state = TrainingState.fresh(tiny_network(seed=99), chosen)
         assert load_resumable(Path(directory), state, "identity")
     resumed = continued(state, chosen, 2).model.state_dict()

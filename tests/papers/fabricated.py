@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from fairat import paths
+from fairat.files import sha256_of
 from fairat.papers.figure_rows import FIGURES
 from fairat.papers.needs import PAPER_TARGETS
 from fairat.papers.shown import Wanted, wanted_by
@@ -69,11 +70,12 @@ def write_run(one: Wanted, start_sha256: str) -> None:
     record: RunRecord = run_record(
         suite=one.suite, method=one.method, seed=one.seed, class_names=names, weights=weights, start_sha256=start_sha256
     )
-    record.save(directory)
     generator = np.random.default_rng(len(one.key))
     radii = (8 + generator.normal(size=(20, len(names))).cumsum(axis=0) / 2).clip(2, 14) / 255
     rows = [(epoch, name, radii[epoch, number]) for epoch in range(20) for number, name in enumerate(names)]
     pd.DataFrame(rows, columns=["epoch", "class_name", "epsilon"]).to_csv(directory / "classes.csv", index=False)
+    files = {"classes.csv": sha256_of(directory / "classes.csv")}
+    record.model_copy(update={"files": files}).save(directory)
 
 
 def write_evaluation(one: Wanted) -> None:

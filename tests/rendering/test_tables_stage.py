@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fairat import paths
+from fairat.files import sha256_of
 from fairat.papers.figures import radii
 from fairat.rendering.table import Row
 from fairat.results.aggregation import write_table
@@ -54,15 +55,21 @@ def make_runs(*methods):
     for method in methods:
         directory = paths.run("demo", method, 0)
         directory.mkdir(parents=True, exist_ok=True)
-        record(method).save(directory)
         with (directory / "classes.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", "class_name", "epsilon", "train_robust_accuracy"])
             writer.writerows([epoch, name, 0.1, "nan"] for epoch in range(2) for name in NASTY)
+        signed(method, directory)
     write_table(
         paths.metrics("demo"),
         tidy(one for number, method in enumerate(methods) for one in numbers(method, 0.5 + number / 10)),
     )
+
+
+def signed(method, directory):
+    """The record of a run, with the digest of its curves."""
+    files = {"classes.csv": sha256_of(directory / "classes.csv")}
+    record(method).model_copy(update={"files": files}).save(directory)
 
 
 def files(*directories):
@@ -113,6 +120,7 @@ def test_the_demo_ends_with_its_tables_and_says_where_the_rest_is(study):
 def test_class_names_are_read_as_text(study):
     run = study.run("demo", "at", 0)
     (run.directory / "classes.csv").write_text("epoch,class_name,epsilon\n0,007,0.1\n0,NA,0.1\n0,,0.1\n")
+    signed("at", run.directory)
     assert list(radii(run.directory, run.method_name)["class_name"]) == ["007", "NA", ""]
 
 

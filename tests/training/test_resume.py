@@ -5,19 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from fairat import seeds
+from fairat import files, sealed, seeds
 from fairat.errors import UserError
+from fairat.progress import told_to
 from fairat.settings.averaging import Averaging
 from fairat.settings.recipe import AdamW, Drop, Steps
-from fairat.training.checkpoint import RESUME_FILE, load_resumable, load_weights, save_resumable, save_weights
+from fairat.training.checkpoint import RESUME_FILE, Saver, load_resumable, load_weights, save_weights
 from fairat.training.loop import TrainingSettings, TrainingState, train
 from torch import Tensor, nn
 
+from tests.toys import Ear
 from tests.training.toys import tiny_images, tiny_network, tiny_settings
 
 EPOCHS = 4
+CONDITIONS = {"threads": "1"}
 TRADES = {"kind": "trades", "normalize": False}
 WITH_MEMORY: dict[str, dict[str, Any]] = {
     "cfa": {"objective": "at", "margin": "robust_accuracy"},
@@ -57,6 +61,16 @@ def everything(state: TrainingState) -> dict[str, Any]:
     }
 
 
+def save_resumable(directory: Path, state: TrainingState, identity: str) -> None:
+    with Saver(directory, identity, CONDITIONS) as saver:
+        saver(state)
+        saver.wait()
+
+
+def content_of(file: Path) -> dict[str, Any]:
+    return next(sealed.read(file, "epochs"))
+
+
 def run(settings: TrainingSettings, state: TrainingState, saved: Path | None = None) -> TrainingState:
     """Trains to the end on batches of 40, 40 and 20 images; saves the state of every epoch in a directory of its own."""
     for epoch in train(state, settings, tiny_images(100, 1), tiny_images(30, 2)):
@@ -89,7 +103,7 @@ def test_averages_resume_whether_they_have_begun_or_not(tmp_path: Path) -> None:
     averaging = Averaging(threshold=0.05, start_epoch=1)
     settings = replace(tiny_settings(WITH_MEMORY["cfa"], epochs=EPOCHS), averaging=averaging)
     assert_resumes_from_any_epoch(settings, tmp_path)
-    sets = [set(torch.load(tmp_path / str(epoch) / RESUME_FILE)["averages"]) for epoch in range(EPOCHS)]
+    sets = [set(content_of(tmp_path / str(epoch) / RESUME_FILE)["averages"]) for epoch in range(EPOCHS)]
     assert sets == [{"best"}, {"best", "ema"}, {"best", "ema"}, {"best", "ema", "fawa"}]
 
 
@@ -143,7 +157,7 @@ def test_a_state_of_other_code_data_or_numbers_is_not_taken_up(saved: Path) -> N
 
 def flip_a_bit(content: bytes, saved: Path) -> bytes:
     """One bit of a weight."""
-    place = content.index(torch.load(saved)["model"]["3.weight"].numpy().tobytes())
+    place = content.index(content_of(saved)["model"]["3.weight"].numpy().tobytes())
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
@@ -161,21 +175,48 @@ def test_a_damaged_state_is_not_taken_up(saved: Path, damage: Callable[[bytes, P
     file.write_bytes(damage(file.read_bytes(), file))
     state = TrainingState.fresh(tiny_network(), tiny_settings(WITH_MEMORY["cfa"]))
     before = everything(state)
-    with pytest.raises(
-        UserError, match=r"state\.pt, the state of a killed training, is damaged\. Delete it: the training"
-    ):
-        load_resumable(saved, state, "identity")
+    with told_to(heard := Ear()):
+        assert load_resumable(saved, state, "identity") is None
     assert everything(state) == before
+    assert heard.said == [
+        f"{file} is damaged: its content does not match its digest. It is not used; the epochs since the state before it are lost."
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_states(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The states after epochs 0 and 1, in one directory."""
+    directory, settings = tmp_path_factory.mktemp("two"), tiny_settings(WITH_MEMORY["cfa"], epochs=2)
+    state = TrainingState.fresh(tiny_network(), settings)
+    for _ in train(state, settings, tiny_images(100, 1), tiny_images(30, 2)):
+        save_resumable(directory, state, "identity")
+    return directory
+
+
+def test_a_flipped_bit_anywhere_costs_an_epoch_and_is_said(two_states: Path) -> None:
+    """40 places, over the whole file; `make faults` flips more."""
+    file, settings = two_states / RESUME_FILE, tiny_settings(WITH_MEMORY["cfa"], epochs=2)
+    whole = file.read_bytes()
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=40).tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        state = TrainingState.fresh(tiny_network(), settings)
+        with told_to(heard := Ear()):
+            assert load_resumable(two_states, state, "identity") == CONDITIONS
+        assert state.history.epoch == 1 and len(heard.said) == 1
+    file.write_bytes(whole)
+    assert load_resumable(two_states, state := TrainingState.fresh(tiny_network(), settings), "identity")
+    assert state.history.epoch == 2
 
 
 def test_a_save_that_fails_leaves_the_state_before_it(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (saved / RESUME_FILE).read_bytes()
 
-    def fail(content: Any, path: Path) -> None:
-        path.write_bytes(b"half")
+    def fail(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(files, "synced", fail)
     with pytest.raises(KeyboardInterrupt):
         save_resumable(saved, TrainingState.fresh(tiny_network(), tiny_settings(WITH_MEMORY["cfa"])), "identity")
     assert [path.name for path in saved.iterdir()] == [RESUME_FILE]
@@ -207,6 +248,17 @@ def test_weights_come_back_with_their_origin_and_in_any_layout(tmp_path: Path) -
     assert load_weights(tmp_path / "last.safetensors", other) == origin
     assert bytes_of(other.state_dict()) == bytes_of(model.state_dict())
     assert digest == save_weights(tmp_path / "again.safetensors", tiny_network().state_dict(), origin)
+
+
+def test_weights_that_are_not_those_of_the_record_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    sha256 = save_weights(path, nn.Linear(2, 3).state_dict(), {})
+    load_weights(path, nn.Linear(2, 3), sha256)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"is damaged or was replaced: its SHA-256 is .*run\.json names .*Delete"):
+        load_weights(path, nn.Linear(2, 3), sha256)
 
 
 def test_weights_that_cannot_be_used_are_refused_with_the_way_out(tmp_path: Path) -> None:

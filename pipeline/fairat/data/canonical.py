@@ -16,14 +16,13 @@ from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Int64, UInt8
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fairat.errors import UserError
 from fairat.files import whole_file
-from fairat.settings.base import Settings
+from fairat.settings.base import Settings, signed, verified
 
 SEVERITIES = (1, 2, 3, 4, 5)
 MANIFEST = "manifest.json"
@@ -99,10 +98,10 @@ class _Manifest(Settings):
         """
         path = directory / MANIFEST
         try:
-            return cls.model_validate_json(path.read_text())
+            return verified(cls, path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise _error(path, f"There is no {path}") from None
-        except (ValidationError, UnicodeDecodeError) as error:
+        except ValueError as error:
             problem = " ".join(" ".join(str(error).splitlines()[:3]).split())
             text = f"{path} is not a manifest this version can read ({problem}). Delete {directory}"
             raise _error(path, text) from None
@@ -110,7 +109,7 @@ class _Manifest(Settings):
     def save(self, directory: Path) -> None:
         """Writes the manifest into a data directory."""
         with whole_file(directory / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+            temporary.write_text(signed(self), encoding="utf-8")
 
 
 class Manifest(_Manifest):
@@ -190,16 +189,35 @@ def load_split(path: Path, *, corrupted: bool = False) -> Split:
     return Split(images, labels, class_names)
 
 
+def verified_split(directory: Path, part: str) -> Split:
+    """Reads `train`, `validation` or `test` of a data directory, and compares it with the hash in the manifest.
+
+    Raises:
+        UserError: something is missing or damaged.
+    """
+    path = directory / f"{part}.safetensors"
+    return _verified(path, load_split(path), Manifest.load(directory).sha256.get(part))
+
+
 def load_corruption(directory: Path, name: str) -> Split:
-    """Reads the test set under one corruption.
+    """Reads the test set under one corruption, and compares it with the hash in the manifest.
 
     Raises:
         UserError: there is no such corruption, or its file is damaged.
     """
-    names = corruption_names(directory)
-    if name not in names:
-        raise UserError(f"{directory} holds no corruption {name!r}; it holds: {', '.join(names)}.")
-    return load_split(directory / f"{name}.safetensors", corrupted=True)
+    manifest = CorruptedManifest.load(directory)
+    if name not in manifest.corruptions:
+        raise UserError(f"{directory} holds no corruption {name!r}; it holds: {', '.join(manifest.corruptions)}.")
+    path = directory / f"{name}.safetensors"
+    return _verified(path, load_split(path, corrupted=True), manifest.sha256.get(name))
+
+
+def _verified(path: Path, split: Split, sha256: str | None) -> Split:
+    """The split, if its content has that hash."""
+    if split.sha256 == sha256:
+        return split
+    text = f"{path} is damaged or was replaced: {path.parent / MANIFEST} names other content. Delete {path.parent}"
+    raise _error(path, text)
 
 
 def corruption_names(directory: Path) -> tuple[str, ...]:

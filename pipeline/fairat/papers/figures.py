@@ -10,6 +10,7 @@ from fairat import paths
 from fairat.papers.figure_rows import FigureContent
 from fairat.rendering.figures import class_cfps, class_epsilon, class_errors, clean_class_accuracy, source_and_target
 from fairat.rendering.table import Row
+from fairat.training.record import RunRecord
 
 
 def draw(name: str, content: FigureContent, rows: Sequence[Row], table: pd.DataFrame, base_epsilon: float) -> Figure:
@@ -47,7 +48,12 @@ LAYOUT = {
 
 
 def radii(run: Path, method: str) -> pd.DataFrame:
-    """Radius of every class in every epoch of a run."""
+    """Radius of every class in every epoch of a run.
+
+    Raises:
+        UserError: the run is not there, or its file is damaged.
+    """
+    RunRecord.load(run).verify(run, "classes.csv")
     table = pd.read_csv(
         run / "classes.csv",
         usecols=["epoch", "class_name", "epsilon"],

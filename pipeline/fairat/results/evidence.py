@@ -4,6 +4,7 @@ Every number in a table is recomputed from these rows without a model. A *block*
 the test set gives: a (weights, attack) of an attack's evidence, a (weights, corruption, severity) of a corrupted one.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from fairat.files import whole_file
 from fairat.settings.base import Settings
 
 _Read = TypeVar("_Read")
-_ORIGIN = b"origin"
+_ORIGIN, _DIGEST = b"origin", b"digest"
+_MARK, _BLANK = b"sha256 of this file with zeros here: ", b"0" * 64
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _TYPES = {"weights": _NAME, "attack": _NAME, "corruption": _NAME, "severity": pa.int8(), "index": pa.int32()}
 
@@ -46,6 +48,8 @@ class Origin(Settings):
         fingerprint: of the code that ran.
         commit: of the repository; empty outside one.
         seconds: how long the evaluation took.
+        conditions: what can change the last bits besides code, data and settings, see `fairat.provenance.conditions`.
+        changed_conditions: what was different before a restart; then single predictions may be others than without it.
     """
 
     suite: str
@@ -61,6 +65,8 @@ class Origin(Settings):
     versions: dict[str, str]
     device: str
     seconds: float
+    conditions: dict[str, str] = {}
+    changed_conditions: tuple[str, ...] = ()
 
     @field_validator("class_names")
     @classmethod
@@ -146,9 +152,26 @@ def write_evidence(path: Path, rows: pa.Table, origin: Origin) -> None:
     """Writes rows and origin as one Parquet file, whole or not at all."""
     problem = next(_problems(rows, origin), None)
     assert problem is None, problem
-    described = rows.combine_chunks().replace_schema_metadata({_ORIGIN: origin.model_dump_json().encode()})
+    metadata = {_ORIGIN: origin.model_dump_json().encode(), _DIGEST: _MARK + _BLANK}
+    described = rows.combine_chunks().replace_schema_metadata(metadata)
     with whole_file(path) as beside:
         pq.write_table(described, beside, compression="zstd")
+        beside.write_bytes(_stamped(beside.read_bytes()))
+
+
+def _stamped(content: bytes) -> bytes:
+    """A file of evidence with the SHA-256 of itself in the place that was left blank for it."""
+    before, mark, after = content.partition(_MARK)
+    blank = before + mark + _BLANK + after[len(_BLANK) :]
+    return before + mark + hashlib.sha256(blank).hexdigest().encode() + after[len(_BLANK) :]
+
+
+def _whole(path: Path) -> pa.BufferReader:
+    """The content of a file of evidence, which is the one that was written."""
+    content = path.read_bytes()
+    if _MARK not in content or _stamped(content) != content:
+        raise pa.ArrowInvalid("its content does not match its digest")
+    return pa.BufferReader(content)
 
 
 def read_evidence(path: Path) -> tuple[pd.DataFrame, Origin]:
@@ -197,9 +220,9 @@ def _coded(rows: pd.DataFrame, origin: Origin) -> tuple[tuple[np.ndarray, ...], 
     return codes, list(axes)
 
 
-def _from_parquet(read: Callable[[Path], _Read], path: Path) -> _Read:
+def _from_parquet(read: Callable[[pa.BufferReader], _Read], path: Path) -> _Read:
     try:
-        return read(path)
+        return read(_whole(path))
     except FileNotFoundError:
         raise UserError(f"There is no evidence {path}. Evaluate the run first.", Hint.MAKE) from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -1,5 +1,7 @@
 """What every schema shares: frozen models that refuse unknown keys, and numbers written as in the papers (`8/255`)."""
 
+import hashlib
+import json
 from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
@@ -56,3 +58,37 @@ def _replaced(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         and value.get("kind") in (None, base[key].get("kind"))
     }
     return {**base, **changes, **nested}
+
+
+_DIGEST = "sha256_of_the_rest"
+
+
+def signed(settings: Settings) -> str:
+    """Settings as JSON for a file, with the SHA-256 of all the rest as the last entry."""
+    return signed_content(settings.model_dump(mode="json"))
+
+
+def signed_content(content: dict[str, Any]) -> str:
+    """The same without a schema."""
+    return json.dumps({**content, _DIGEST: _digest(content)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def verified(schema: type[_Settings], text: str) -> _Settings:
+    """Reads what `signed` wrote.
+
+    Raises:
+        ValueError: it is no JSON, it was changed since it was written, or it is not of this schema.
+    """
+    return schema.model_validate(verified_content(text))
+
+
+def verified_content(text: str) -> dict[str, Any]:
+    """The same without a schema."""
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.pop(_DIGEST, None) != _digest(content):
+        raise ValueError("its content does not match the digest that it ends with")
+    return content
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from fairat import paths, provenance
 from fairat.data.canonical import Manifest
-from fairat.files import whole_directory
+from fairat.files import sha256_of, whole_directory
 from fairat.settings.architectures import PublishedNetwork
 from fairat.settings.averaging import WEIGHT_SETS
 from fairat.training.checkpoint import save_weights
-from fairat.training.record import RunRecord, WeightsRecord
+from fairat.training.record import MEASURED, RunRecord, WeightsRecord
 
 ABSENT = WeightsRecord(present=False, reason="the network was published with one set of weights")
 
@@ -32,6 +32,7 @@ def described(
         commit=provenance.commit(),
         versions=provenance.versions(),
         device="cpu",
+        conditions=provenance.conditions("cpu"),
         epochs=0,
         seconds=0.0,
         weights={},
@@ -50,10 +51,11 @@ def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) ->
         UserError: the weights cannot be had, or the network is not for these images and classes.
     """
     model = record.model_copy(update={"architecture": architecture}).network(pretrained=True)
-    origin = record.model_dump(mode="json", exclude={"weights", "seconds", "peak_memory", "device", "epochs"})
+    origin = record.model_dump(mode="json", exclude=MEASURED)
     with whole_directory(directory) as beside:
         sha256 = save_weights(paths.weights(beside, "last"), model.state_dict(), origin)
         weights = dict.fromkeys(WEIGHT_SETS, ABSENT) | {"last": WeightsRecord(present=True, sha256=sha256)}
         # No epochs, but where every run has its history, so that trackers need not ask.
         (beside / "history.csv").write_text("epoch\n")
-        record.model_copy(update={"weights": weights}).save(beside)
+        files = {"history.csv": sha256_of(beside / "history.csv")}
+        record.model_copy(update={"weights": weights, "files": files}).save(beside)

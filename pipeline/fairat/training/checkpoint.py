@@ -2,16 +2,16 @@
 
 import csv
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fairat import sealed
 from fairat.errors import Hint, UserError
 from fairat.files import sha256_of, whole_file
 from fairat.methods.history import ClassHistory
@@ -28,13 +28,25 @@ def save_weights(path: Path, state: Mapping[str, Tensor], origin: Mapping[str, A
     return sha256_of(path)
 
 
-def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+def load_weights(path: Path, model: nn.Module, sha256: str | None = None) -> dict[str, Any]:
     """Loads a weight set into a model of the same architecture; returns its origin.
 
+    Args:
+        path: of the file.
+        model: of the same architecture.
+        sha256: of the file, as the run's record names it; verified where given.
+
     Raises:
-        UserError: the file is missing, is no safetensors file, or belongs to another architecture.
+        UserError: the file is missing, is no safetensors file, belongs to another architecture, or is not the one that
+            the record names.
     """
     try:
+        if sha256 is not None and (found := sha256_of(path)) != sha256:
+            raise UserError(
+                f"{path} is damaged or was replaced: its SHA-256 is {found[:16]}..., but {path.parent}/run.json names "
+                f"{sha256[:16]}.... Delete {path.parent}.",
+                Hint.REMAKE,
+            )
         model.load_state_dict(load_file(path))
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("origin", "{}"))
@@ -49,43 +61,74 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         ) from None
 
 
-def save_resumable(directory: Path, state: TrainingState, identity: str) -> None:
-    """Saves everything a killed training needs; `identity` names the code, data and settings it belongs to."""
-    with whole_file(directory / RESUME_FILE) as beside:
-        torch.save(
-            {
-                "identity": identity,
-                "model": state.model.state_dict(),
-                "optimizer": state.optimizer.state_dict(),
-                "averages": state.averages.sets,
-                "best_score": state.averages.best_score,
-                "history": state.history.to_tensors(),
-                "reports": state.reports,
-                "radii": state.radii,
-                "seconds": state.seconds,
-            },
-            beside,
-        )
+class Saver:
+    """Saves the state of a training after every epoch, beside the next one; a context, at whose end all is saved.
 
-
-def load_resumable(directory: Path, state: TrainingState, identity: str) -> bool:
-    """Takes up a killed training if its state is there and belongs to the same code, data and settings.
-
-    Raises:
-        UserError: the state is there, but damaged.
+    Args:
+        directory: of the resume state.
+        identity: names the code, data and settings that the state belongs to.
+        conditions: under which it was computed, see `fairat.provenance.conditions`.
     """
-    path = directory / RESUME_FILE
-    if not path.exists():
-        return False
-    # torch.load reads a changed byte as it is; the checksums of the archive tell.
-    if not zipfile.is_zipfile(path) or zipfile.ZipFile(path).testzip():
-        raise UserError(
-            f"{path}, the state of a killed training, is damaged. Delete it: the training then begins anew."
-        )
+
+    def __init__(self, directory: Path, identity: str, conditions: Mapping[str, str]) -> None:
+        self.directory, self.identity, self.conditions = directory, identity, dict(conditions)
+        self.thread, self.writing = ThreadPoolExecutor(1), Future[None]()
+        self.writing.set_result(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.shutdown()
+
+    def __call__(self, state: TrainingState) -> None:
+        """Takes a copy of the state, and writes it while the caller goes on.
+
+        Raises:
+            UserError: the disk was full for the state before this one.
+        """
+        self.wait()
+        content = sealed.packed(resumable(state, self.identity, self.conditions))
+        self.writing = self.thread.submit(sealed.write, self.directory / RESUME_FILE, content, keep_previous=True)
+
+    def wait(self) -> None:
+        """Returns when the last state is on the disk; UserError if that was full."""
+        self.writing.result()
+
+
+def resumable(state: TrainingState, identity: str, conditions: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that a killed training needs."""
+    return {
+        "identity": identity,
+        "conditions": dict(conditions),
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "averages": state.averages.sets,
+        "best_score": state.averages.best_score,
+        "history": state.history.to_tensors(),
+        "reports": state.reports,
+        "radii": state.radii,
+        "seconds": state.seconds,
+    }
+
+
+def load_resumable(directory: Path, state: TrainingState, identity: str) -> dict[str, str] | None:
+    """Takes up a killed training if its state is there, whole, and belongs to the same code, data and settings.
+
+    Where the last state is damaged, this is said, and the one before it is taken up.
+
+    Returns:
+        The conditions under which the state was computed; None if there is none to take up.
+    """
     device = next(state.model.parameters()).device
-    saved = torch.load(path, map_location=device, weights_only=True)
-    if saved["identity"] != identity:
-        return False
+    for saved in sealed.read(directory / RESUME_FILE, "the epochs since the state before it", device):
+        if saved["identity"] == identity:
+            _take_up(saved, state)
+            return saved["conditions"]
+    return None
+
+
+def _take_up(saved: Mapping[str, Any], state: TrainingState) -> None:
     state.model.load_state_dict(saved["model"])
     state.optimizer.load_state_dict(saved["optimizer"])
     state.averages.sets, state.averages.best_score = saved["averages"], saved["best_score"]
@@ -93,17 +136,21 @@ def load_resumable(directory: Path, state: TrainingState, identity: str) -> bool
     state.history = ClassHistory.from_tensors(state.history.num_classes, history)
     state.reports, state.radii = saved["reports"], [radii.cpu() for radii in saved["radii"]]
     state.seconds = saved["seconds"]
-    return True
 
 
-def save_history(directory: Path, state: TrainingState, class_names: Sequence[str]) -> None:
-    """Writes history.csv (a row per epoch), classes.csv (a row per epoch and class) and the class history itself."""
+def save_history(directory: Path, state: TrainingState, class_names: Sequence[str]) -> dict[str, str]:
+    """Writes history.csv (a row per epoch), classes.csv (a row per epoch and class) and the class history itself.
+
+    Returns:
+        The sha256 of each file.
+    """
     with whole_file(directory / "history.csv") as beside:
         _write_rows(beside, state.reports)
     with whole_file(directory / "classes.csv") as beside:
         _write_rows(beside, list(_class_rows(state, class_names)))
     with whole_file(directory / "history.safetensors") as beside:
         save_file({name: value.contiguous() for name, value in state.history.to_tensors().items()}, beside)
+    return {name: sha256_of(directory / name) for name in ("history.csv", "classes.csv", "history.safetensors")}
 
 
 def _class_rows(state: TrainingState, class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fairat.errors import Hint, UserError
-from fairat.files import whole_file
+from fairat.errors import Hint, UserError, on_one_line
+from fairat.files import sha256_of, whole_file
 from fairat.models import build_model
 from fairat.settings.architectures import Architecture
-from fairat.settings.base import Settings
+from fairat.settings.base import Settings, signed, verified
 
 RECORD = "run.json"
+
+MEASURED = {"weights", "files", "seconds", "peak_memory", "device", "epochs", "conditions", "changed_conditions"}
+"""What weights do not say of their origin: the rest of the record is the same wherever they are computed."""
 
 
 def shape_in_words(shape: tuple[int, int, int]) -> str:
@@ -46,6 +49,10 @@ class RunRecord(Settings):
         seconds: of all epochs, those before a restart included.
         peak_memory: the most bytes of tensors on a CUDA device, or of the process on a CPU; 0 where nothing was trained.
         weights: the weight sets.
+        files: the sha256 of every other file of the directory.
+        conditions: what can change the last bits besides code, data and settings, see `fairat.provenance.conditions`.
+        changed_conditions: what was different after a restart, a sentence for each; then the bits may be others than those of a
+            training that nothing stopped.
     """
 
     suite: str
@@ -66,11 +73,14 @@ class RunRecord(Settings):
     seconds: float
     peak_memory: int = 0
     weights: dict[str, WeightsRecord]
+    files: dict[str, str] = {}
+    conditions: dict[str, str] = {}
+    changed_conditions: tuple[str, ...] = ()
 
     def save(self, directory: Path) -> None:
         """Writes run.json."""
         with whole_file(directory / RECORD) as beside:
-            beside.write_text(self.model_dump_json(indent=2) + "\n")
+            beside.write_text(signed(self), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> "RunRecord":
@@ -81,7 +91,7 @@ class RunRecord(Settings):
         """
         path = directory / RECORD
         try:
-            return cls.model_validate_json(path.read_text())
+            return verified(cls, path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"There is no finished training in {directory} ({RECORD} is missing).", Hint.MAKE) from None
         except ValidationError as error:
@@ -91,6 +101,21 @@ class RunRecord(Settings):
                 "Train the run again.",
                 Hint.FORCE,
             ) from None
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {on_one_line(error)}. Delete {directory}.", Hint.REMAKE) from None
+
+    def verify(self, directory: Path, name: str) -> None:
+        """Checks a file of the run other than its weights.
+
+        Raises:
+            UserError: it is missing, or not the file that the training wrote.
+        """
+        path = directory / name
+        if not path.is_file() or sha256_of(path) != self.files.get(name):
+            raise UserError(
+                f"{path} is missing, damaged or was changed: it is not the file that {RECORD} names. Delete {directory}.",
+                Hint.REMAKE,
+            )
 
     def network(self, *, pretrained: bool = False) -> nn.Module:
         """The network of this run without its weights; with those its architecture starts from, if any, for training.
