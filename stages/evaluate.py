@@ -9,17 +9,32 @@ import pyarrow as pa
 import torch
 import typer
 from fairat import paths, provenance
-from fairat.console import console, progress
+from fairat.console import console, keeping, progress
 from fairat.data.canonical import CorruptedManifest, Manifest, verified_split
-from fairat.device import choose_device, memory_in_words, name_of
+from fairat.device import choose_device, conditions, memory_in_words, name_of
 from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
+from fairat.evaluation.ledger import Ledger
 from fairat.evaluation.protocol import EvaluationSet, Watcher
 from fairat.fingerprint import recorded
+from fairat.lock import held
 from fairat.results.evidence import Origin, stacked, write_evidence
 from fairat.study import Run, load_study
 from fairat.training.checkpoint import load_weights
 from fairat.training.record import RunRecord
+
+DECISIVE = {
+    "suite",
+    "method",
+    "seed",
+    "evaluation",
+    "class_names",
+    "settings",
+    "weights_sha256",
+    "data_sha256",
+    "fingerprint",
+}
+"""What decides the predictions: parts of an evaluation with other ones are not taken up."""
 
 
 def main(
@@ -29,19 +44,45 @@ def main(
     """Evaluates one run: its directory, the test images and the suite's protocol decide the result, nothing else."""
     if evaluation not in paths.EVALUATIONS:
         raise UserError(f"There is no evaluation {evaluation!r}; there are: {', '.join(paths.EVALUATIONS)}.")
-    run, began = load_study().named(key), time.perf_counter()
-    device = choose_device(run.suite.threads)
+    run = load_study().named(key)
+    lock = paths.lock(run.suite_name, run.method_name, run.seed, evaluation)
+    with held(lock, f"{evaluation} of {key} is being computed"):
+        evaluate_run(run, evaluation)
+
+
+def evaluate_run(run: Run, evaluation: str) -> None:
+    """Evaluates one run; goes on where a killed evaluation of the same code, data, weights and settings stopped."""
+    began, device = time.perf_counter(), choose_device(run.suite.threads)
     record = RunRecord.load(run.directory)
     names, test = present_weights(run, record), images_of(run, record, device)
     origin = described(run, record, evaluation, names, device)
-    blocks, remarks = evaluate_sets(run, record, evaluation, names, test)
-    origin = origin.model_copy(update={"seconds": time.perf_counter() - began})
+    ledger = Ledger(
+        paths.resume(run.suite_name, run.method_name, run.seed, evaluation),
+        origin.model_dump(mode="json", include=DECISIVE),
+        origin.conditions,
+    )
+    say_what_is_done(run, evaluation, ledger)
+    with keeping(lambda: f"{run.key} {evaluation}: every attack that was finished on a block of images is kept."):
+        blocks, remarks = evaluate_sets(run, record, evaluation, names, test, ledger)
+    changed = (f"parts of it: {ledger.changed}",) if ledger.changed else ()
+    origin = origin.model_copy(update={"seconds": time.perf_counter() - began, "changed_conditions": changed})
     write_evidence(paths.evidence(run.suite_name, run.seed, evaluation, run.method_name), stacked(blocks), origin)
+    ledger.close()
     lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}, {memory_in_words(device)}"]
     lines += [f"  {name}: {summary(rows, test.class_names)}" for name, rows in zip(names, blocks, strict=True)]
     lines += [f"  {remark}" for remark in remarks]
     # Class names come from outside: square brackets in them are no markup.
     console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def say_what_is_done(run: Run, evaluation: str, ledger: Ledger) -> None:
+    """Says that a killed evaluation goes on, and under which other conditions."""
+    if ledger.units:
+        console.print(
+            f"{run.key} {evaluation}: goes on; {len(ledger.units)} parts of it are done already", markup=False
+        )
+    if ledger.changed:
+        console.print(f"  other conditions, so single predictions may differ; they had {ledger.changed}", markup=False)
 
 
 def present_weights(run: Run, record: RunRecord) -> list[str]:
@@ -106,6 +147,7 @@ def described(run: Run, record: RunRecord, evaluation: str, names: list[str], de
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "device": name_of(device),
+        "conditions": conditions(device),
         "seconds": 0.0,
     }
     return Origin.model_validate(fields)
@@ -120,7 +162,7 @@ def data_sha256(suite: str, evaluation: str) -> str:
 
 
 def evaluate_sets(
-    run: Run, record: RunRecord, evaluation: str, names: list[str], test: EvaluationSet
+    run: Run, record: RunRecord, evaluation: str, names: list[str], test: EvaluationSet, ledger: Ledger
 ) -> tuple[list[pa.Table], list[str]]:
     """The rows of each weight set, and what the user should know about them."""
     model = record.network().to(memory_format=torch.channels_last).to(test.images.device)
@@ -129,7 +171,8 @@ def evaluate_sets(
     blocks: list[pa.Table] = []
     remarks: list[str] = []
     device = test.images.device
-    with progress(f"{run.key} {evaluation}", images, unit="images", aside=lambda: memory_in_words(device)) as advance:
+    told = {"unit": "images", "aside": lambda: memory_in_words(device), "kept": ledger.images}
+    with progress(f"{run.key} {evaluation}", images, **told) as advance:
         for name in names:
             load_weights(paths.weights(run.directory, name), model, record.weights[name].sha256)
             watcher = Watcher(
@@ -137,7 +180,15 @@ def evaluate_sets(
                 remark=lambda text, name=name: remarks.append(f"{name}: {text}"),
             )
             rows = evaluate_model(
-                evaluation, model, test, settings, weights=name, epsilon=epsilon, seed=run.seed, watcher=watcher
+                evaluation,
+                model,
+                test,
+                settings,
+                weights=name,
+                epsilon=epsilon,
+                seed=run.seed,
+                watcher=watcher,
+                recall=ledger.of(name),
             )
             blocks.append(rows)
     return blocks, remarks

@@ -11,7 +11,7 @@ import typer
 from fairat import paths, provenance, seeds, tracking
 from fairat.console import console, keeping, progress
 from fairat.data.canonical import Manifest, verified_split
-from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
+from fairat.device import choose_device, compiled, conditions, memory_in_words, name_of, peak_memory
 from fairat.errors import UserError
 from fairat.files import whole_directory
 from fairat.fingerprint import recorded
@@ -111,7 +111,7 @@ def describe(run: Training, device: torch.device) -> RunRecord:
         commit=provenance.commit(),
         versions=provenance.versions(),
         device=name_of(device),
-        conditions=provenance.conditions(name_of(device)),
+        conditions=conditions(device),
         epochs=run.recipe.epochs,
         seconds=0.0,
         weights={},

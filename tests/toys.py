@@ -51,8 +51,9 @@ def run_record(**fields: Any) -> RunRecord:
     return RunRecord(**(rest | fields))
 
 
-def manifest_of(test: Split) -> Manifest:
-    """Of a data directory that holds this test set only."""
+def manifest_of(test: Split, **others: Split) -> Manifest:
+    """Of a data directory with this test set, and other splits."""
+    splits = {"test": test, **others}
     mean, std = channel_statistics(test.images)
     channels, height, width = test.images.shape[1:]
     return Manifest(
@@ -60,8 +61,8 @@ def manifest_of(test: Split) -> Manifest:
         source={},
         class_names=test.class_names,
         image_shape=(channels, height, width),
-        counts={"test": test.counts},
-        sha256={"test": test.sha256},
+        counts={name: split.counts for name, split in splits.items()},
+        sha256={name: split.sha256 for name, split in splits.items()},
         mean=mean,
         std=std,
     )

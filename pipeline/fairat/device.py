@@ -9,6 +9,7 @@ import sys
 
 import torch
 
+from fairat import provenance
 from fairat.errors import UserError
 
 
@@ -62,6 +63,16 @@ def compiled(model: torch.nn.Module) -> torch.nn.Module:
 def name_of(device: torch.device) -> str:
     """How records call it: the name of the CUDA device, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def conditions(device: torch.device) -> dict[str, str]:
+    """What can change the last bits of a computation besides code, data and settings."""
+    return {
+        "device": name_of(device),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+        **provenance.versions(),
+    }
 
 
 def peak_memory(device: torch.device) -> int:

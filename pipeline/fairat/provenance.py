@@ -19,22 +19,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def conditions(device: str) -> dict[str, str]:
-    """What can change the last bits of a computation besides code, data and settings.
-
-    Args:
-        device: its name.
-    """
-    import torch
-
-    return {
-        "device": device,
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "threads": str(torch.get_num_threads()),
-        **versions(),
-    }
-
-
 def differing(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which conditions are others now: `threads 2 (now 1), torch 2.14.1 (now 2.15.0)`; empty if none."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -49,7 +49,9 @@ def write(path: Path, content: memoryview, *, keep_previous: bool = False) -> No
             file.write(hashlib.sha256(content).digest())
             file.write(content)
         if keep_previous and path.exists():
-            path.replace(predecessor(path))
+            # A second name for the file that is there: at no moment is there none.
+            predecessor(path).unlink(missing_ok=True)
+            predecessor(path).hardlink_to(path)
 
 
 def read(path: Path, lost: str, device: Any = "cpu") -> Iterator[Any]:

@@ -38,10 +38,12 @@ MANIFEST = Manifest(
 def corrupted(tmp_path: Path) -> Path:
     """A corrupted test set of one image with the corruption `fog`."""
     directory = tmp_path / "toy-corrupted"
-    save_split(directory / "fog.safetensors", Split(IMAGES, torch.zeros(5, dtype=torch.int64)))
-    CorruptedManifest(
-        dataset="toy", source={}, corruptions=("fog",), image_shape=(3, 2, 4), images=1, sha256={"fog": ""}
-    ).save(directory)
+    fog = Split(IMAGES, torch.zeros(5, dtype=torch.int64))
+    save_split(directory / "fog.safetensors", fog)
+    shape, hashes = (3, 2, 4), {"fog": fog.sha256}
+    CorruptedManifest(dataset="toy", source={}, corruptions=("fog",), image_shape=shape, images=1, sha256=hashes).save(
+        directory
+    )
     return directory
 
 

@@ -21,15 +21,16 @@ def write_corrupted(directory: Path, test: EvaluationSet) -> dict[str, torch.Ten
     severities = torch.tensor([1, 2, 3, 4, 5]).repeat_interleave(len(test)).view(-1, 1, 1, 1)
     everything = test.images.repeat(5, 1, 1, 1)
     corrupted = {"mirrored": everything.flip(3), "dark": (everything // (severities + 1)).to(torch.uint8)}
-    for name, images in corrupted.items():
-        save_split(directory / f"{name}.safetensors", Split(images, test.labels.repeat(5)))
+    splits = {name: Split(images, test.labels.repeat(5)) for name, images in corrupted.items()}
+    for name, split in splits.items():
+        save_split(directory / f"{name}.safetensors", split)
     CorruptedManifest(
         dataset="tiny",
         source={"kind": "made"},
         corruptions=tuple(corrupted),
         image_shape=(1, 6, 6),
         images=len(test),
-        sha256=dict.fromkeys(corrupted, ""),
+        sha256={name: split.sha256 for name, split in splits.items()},
     ).save(directory)
     return corrupted
 

@@ -56,10 +56,17 @@ def corruption_evidence():
     )
 
 
+def write_table(table, path):
+    """A Parquet file with the digest of itself, whatever else it holds."""
+    metadata = (table.schema.metadata or {}) | {evidence._DIGEST: evidence._MARK + evidence._BLANK}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    path.write_bytes(evidence._stamped(path.read_bytes()))
+
+
 def stored(path, frame, by):
     """Stores rows without the writer's check, as a faulty writer or a later hand would leave them."""
     schema = by.columns.with_metadata({b"origin": by.model_dump_json().encode()})
-    pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
+    write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
     return path
 
 
@@ -141,7 +148,7 @@ def test_a_file_that_is_no_parquet_or_a_damaged_one_is_refused(tmp_path):
 
 
 def test_a_file_without_an_origin_is_refused(tmp_path):
-    pq.write_table(attack_evidence(), tmp_path / "e.parquet")
+    write_table(attack_evidence(), tmp_path / "e.parquet")
     with pytest.raises(UserError, match="it does not say which run and evaluation it comes from"):
         read_evidence(tmp_path / "e.parquet")
 
@@ -150,7 +157,7 @@ def test_an_unreadable_origin_names_its_field(tmp_path):
     path = tmp_path / "e.parquet"
     write_evidence(path, attack_evidence(), origin())
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({b"origin": origin().model_dump_json().replace("pgd", "fgsm")}), path)
+    write_table(table.replace_schema_metadata({b"origin": origin().model_dump_json().replace("pgd", "fgsm")}), path)
     with pytest.raises(UserError, match=r"its origin is not readable \(evaluation: Input should be 'pgd'"):
         read_evidence(path)
 
@@ -174,7 +181,7 @@ def test_columns_of_another_name_or_type_are_refused(tmp_path):
     ):
         write_evidence(path, attack_evidence(), origin())
         table = pq.read_table(path)
-        pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+        write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
         with pytest.raises(UserError, match=message):
             read_evidence(path)
 
@@ -237,3 +244,16 @@ def test_an_attack_of_another_evaluation_is_refused(tmp_path):
     path = stored(tmp_path / "e.parquet", attack_evidence().to_pandas(), origin("square"))
     with pytest.raises(UserError, match="it is evidence of square, but holds the attack 'pgd10'"):
         read_evidence(path)
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path):
+    """100 places, over the whole file; `make faults` flips more."""
+    path = tmp_path / "e.parquet"
+    write_evidence(path, attack_evidence(), origin())
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=100).tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="its content does not match its digest"):
+            read_evidence(path)

@@ -69,14 +69,16 @@ def write_images(classes: int = 10, size: int = 8) -> None:
     """Two images of every class for training, and one each for validation and for tests."""
     directory, names = paths.dataset("tiny"), tuple(f"class {number}" for number in range(classes))
     directory.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(0)
+    generator, hashes = torch.Generator().manual_seed(0), dict[str, str]()
     for name, count in (("train", 2), ("validation", 1), ("test", 1)):
         labels = torch.arange(classes).repeat_interleave(count)
         images = torch.randint(256, (len(labels), 3, size, size), generator=generator, dtype=torch.uint8)
-        save_split(directory / f"{name}.safetensors", Split(images, labels, names))
+        split = Split(images, labels, names)
+        save_split(directory / f"{name}.safetensors", split)
+        hashes[name] = split.sha256
     manifest = {"dataset": "tiny", "source": {}, "class_names": names, "image_shape": (3, size, size), "counts": {}}
     statistics = {"mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3)}
-    Manifest.model_validate({**manifest, "sha256": {"test": "0"}, **statistics}).save(directory)
+    Manifest.model_validate({**manifest, "sha256": hashes, **statistics}).save(directory)
 
 
 def starting(method: dict[str, Any], start: str = "net") -> dict[str, Any]:

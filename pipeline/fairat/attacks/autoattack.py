@@ -117,6 +117,7 @@ def attack_block(
     epsilon: float,
     batch_size: int,
     advance: Callable[[float, str], None] = lambda by, note: None,
+    recall: Callable[[str, float, Callable[[], Tensor]], Tensor] = lambda attack, images, compute: compute(),
 ) -> Int64[Tensor, "stages batch"]:
     """Runs the attacks in order, each on the images of one block that are still classified correctly, all at once.
 
@@ -131,7 +132,9 @@ def attack_block(
         predictions: of the images as they are; wrong ones are not attacked.
         epsilon: radius of the ensemble; every image that comes back is checked against it.
         batch_size: images that the network sees at once; bounds the memory.
-        advance: told of progress; the calls add up to the number of images.
+        advance: told of progress; the calls, and what is recalled, add up to the number of images.
+        recall: takes the name of an attack, its part of the progress, and what runs it; gives the predictions after it, on
+            the CPU. None of the attacks knows how those before it came to their predictions.
 
     Returns:
         The given predictions, then those after each attack: of an image, under the first attack that broke it so far, else
@@ -147,14 +150,18 @@ def attack_block(
     streams = torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else [])
     with torch.no_grad(), streams:
         for member in ensemble:
-            after = found[-1].clone()
-            survivors = (after == labels).nonzero().flatten()
-            with meter.measures(member, len(survivors)):
-                if len(survivors):
-                    adversarial = member.build(meter).perturb(images[survivors], labels[survivors])
-                    _check_inside(member.name, adversarial, images[survivors], epsilon)
-                    after[survivors] = network(adversarial).argmax(dim=1)
-            found.append(after)
+
+            def attack(member: Member = member, before: Tensor = found[-1]) -> Tensor:
+                after = before.clone()
+                survivors = (after == labels).nonzero().flatten()
+                with meter.measures(member, len(survivors)):
+                    if len(survivors):
+                        adversarial = member.build(meter).perturb(images[survivors], labels[survivors])
+                        _check_inside(member.name, adversarial, images[survivors], epsilon)
+                        after[survivors] = network(adversarial).argmax(dim=1)
+                return after.cpu()
+
+            found.append(recall(member.name, meter.part(member), attack).to(labels.device))
     return torch.stack(found)
 
 
@@ -256,10 +263,14 @@ class _Meter:
         self.advance(step, self.note)
         return self.network(images)
 
+    def part(self, member: Member) -> float:
+        """The images of progress that a member stands for."""
+        return self.images * member.cost / self.total_cost
+
     @contextmanager
     def measures(self, member: Member, survivors: int) -> Iterator[None]:
         """While it lasts, passes belong to that member, which attacks that many images."""
-        self.note, self.left = member.name, self.images * member.cost / self.total_cost
+        self.note, self.left = member.name, self.part(member)
         self.per_pass = self.left / (member.passes * survivors) if survivors else 0.0
         yield
         self.advance(self.left, self.note)

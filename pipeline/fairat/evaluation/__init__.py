@@ -9,7 +9,7 @@ from torch import nn
 from fairat.attacks.pgd import attacking
 from fairat.errors import UserError
 from fairat.evaluation import autoattack, corruptions, pgd, square, steps
-from fairat.evaluation.protocol import Conditions, EvaluationSet, Watcher, in_unit_range
+from fairat.evaluation.protocol import Conditions, EvaluationSet, Recall, Watcher, computed, in_unit_range
 
 _PROBED_IMAGES = 64
 
@@ -48,6 +48,7 @@ def evaluate_model(
     epsilon: float,
     seed: int = 0,
     watcher: Watcher | None = None,
+    recall: Recall = computed,
 ) -> pa.Table:
     """Evaluates one model, wherever it comes from; gives its rows of evidence.
 
@@ -61,6 +62,7 @@ def evaluate_model(
         epsilon: radius of the L-infinity ball, in units of [0, 1] images, the same for all images.
         seed: of the attack's random streams.
         watcher: is told of progress.
+        recall: looks up the units of work that are done already, see `fairat.evaluation.ledger`.
 
     Raises:
         UserError: the model does not fit the images or classes, its logits are not finite, or memory does not suffice.
@@ -68,7 +70,7 @@ def evaluate_model(
     try:
         with attacking(model, "eval"):
             _check_model(model, test)
-            conditions = Conditions(weights, epsilon, seed, watcher or Watcher())
+            conditions = Conditions(weights, epsilon, seed, watcher or Watcher(), recall)
             return EVALUATIONS[evaluation].evaluate(model, test, settings, conditions)
     except torch.OutOfMemoryError:
         raise UserError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairat.data.canonical import SEVERITIES, corruption_names, load_corruption
 from fairat.errors import Hint, UserError
@@ -36,12 +36,14 @@ def evaluate(
                 "was made from other images. Delete the directory.",
                 Hint.REMAKE,
             )
-        predictions = predict(
-            model,
-            corrupted.images.to(test.images.device),
-            settings.batch_size,
-            lambda by, name=name: conditions.watcher.advance(by, name),
-        ).cpu()
+
+        def classify(name: str = name, images: Tensor = corrupted.images) -> Tensor:
+            def told(by: float) -> None:
+                conditions.watcher.advance(by, name)
+
+            return predict(model, images.to(test.images.device), settings.batch_size, told).cpu()
+
+        predictions = conditions.recall(name, len(corrupted), classify)
         index = torch.arange(len(test)).repeat(len(SEVERITIES))
         tables.append(corruption_rows(conditions.weights, name, corrupted.severities, index, labels, predictions))
     return stacked(tables)

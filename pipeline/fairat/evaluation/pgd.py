@@ -1,6 +1,7 @@
 """PGD on the cross-entropy, uniform start, constant radius: the PGD columns of the tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -29,11 +30,18 @@ def evaluate(model: nn.Module, test: EvaluationSet, settings: PgdEvaluation, con
     streams = [seeds.stream(conditions.seed, "evaluation.pgd", restart) for restart in range(settings.restarts)]
     clean = predict(model, test.images, settings.batch_size).cpu()
     found = []
-    for stored, labels in zip(
-        test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True
-    ):
-        found.append(first_breaking(model, in_unit_range(stored), labels, settings, conditions, streams))
-    adversarial, index = torch.cat(found, dim=1).cpu(), torch.arange(len(test))
+    batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
+    for number, (stored, labels) in enumerate(batches):
+
+        def attack(stored: Tensor = stored, labels: Tensor = labels) -> dict[str, Any]:
+            predictions = first_breaking(model, in_unit_range(stored), labels, settings, conditions, streams)
+            return {"predictions": predictions.cpu(), "streams": [stream.get_state() for stream in streams]}
+
+        done = conditions.recall(f"batch{number}", len(labels), attack)
+        for stream, state in zip(streams, done["streams"], strict=True):
+            stream.set_state(state)  # as if the batch had been attacked now
+        found.append(done["predictions"])
+    adversarial, index = torch.cat(found, dim=1), torch.arange(len(test))
     return stacked(
         [
             attack_rows(conditions.weights, f"pgd{steps}", index, test.labels.cpu(), clean, predictions)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -56,6 +57,18 @@ class Watcher:
     remark: Callable[[str], None] = lambda text: None
 
 
+Result = Callable[[], Any]
+"""Computes one unit of work: CPU tensors, in dicts and lists."""
+
+Recall = Callable[[str, float, Result], Any]
+"""Takes the name of a unit, the images of progress that it stands for, and what computes it; gives the result."""
+
+
+def computed(unit: str, images: float, compute: Result) -> Any:
+    """Remembers nothing: every unit is computed."""
+    return compute()
+
+
 @dataclass(frozen=True)
 class Conditions:
     """Of one evaluation of one weight set, besides its settings; see `evaluate_model`."""
@@ -64,6 +77,7 @@ class Conditions:
     epsilon: float
     seed: int
     watcher: Watcher
+    recall: Recall = computed
 
 
 def in_unit_range(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

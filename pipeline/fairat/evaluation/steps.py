@@ -21,8 +21,14 @@ def evaluate(model: nn.Module, test: EvaluationSet, settings: StepsEvaluation, c
     """One block of rows; see `evaluate_model`. From the image itself, so nothing is random."""
     clean = predict(model, test.images, settings.batch_size).cpu()
     batches = zip(test.images.split(settings.batch_size), test.labels.split(settings.batch_size), strict=True)
-    found = [broken(model, in_unit_range(images), labels, settings, conditions) for images, labels in batches]
-    adversarial, first = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    found = []
+    for number, (images, labels) in enumerate(batches):
+
+        def attack(images: Tensor = images, labels: Tensor = labels) -> list[Tensor]:
+            return [part.cpu() for part in broken(model, in_unit_range(images), labels, settings, conditions)]
+
+        found.append(conditions.recall(f"batch{number}", len(labels), attack))
+    adversarial, first = (torch.cat(parts) for parts in zip(*found, strict=True))
     return attack_rows(
         conditions.weights,
         f"pgd{settings.num_steps}",

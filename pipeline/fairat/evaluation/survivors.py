@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairat import seeds
 from fairat.attacks import autoattack
-from fairat.evaluation.protocol import Conditions, EvaluationSet, in_unit_range, predict
+from fairat.evaluation.protocol import Conditions, EvaluationSet, Recall, computed, in_unit_range, predict
 from fairat.results.evidence import attack_rows
 from fairat.settings.evaluations import BlockwiseEvaluation
 
@@ -39,6 +39,7 @@ def survivors_rows(
     (part, index), seed, watcher = test.part(settings.images), conditions.seed, conditions.watcher
     first = in_unit_range(part.images[: settings.block_size])
     told = {"name": name, "epsilon": conditions.epsilon, "seed": seed, "advance": watcher.advance}
+    told |= {"recall": conditions.recall}
     with autoattack.warnings_reported(watcher.remark):
         autoattack.check_network(model, first, part.labels[: settings.block_size], settings.batch_size)
         blocks = range(math.ceil(len(part) / settings.block_size))
@@ -60,6 +61,7 @@ def block_predictions(
     epsilon: float,
     seed: int,
     advance: Callable[[float, str], None] = lambda by, note: None,
+    recall: Recall = computed,
 ) -> Int64[Tensor, "stages batch"]:
     """The predictions of one block: clean, then after each attack.
 
@@ -74,7 +76,8 @@ def block_predictions(
         name: of the evaluation; with `seed` and `number` it decides the block's random stream.
         epsilon: radius, in units of [0, 1] images.
         seed: of the evaluation.
-        advance: told of progress; the calls add up to the number of images in the block.
+        advance: told of progress; the calls, and what is recalled, add up to the number of images in the block.
+        recall: of what each attack of the block has left.
     """
     here = slice(number * settings.block_size, (number + 1) * settings.block_size)
     images, labels = part.images[here], part.labels[here]
@@ -87,4 +90,5 @@ def block_predictions(
         epsilon=epsilon,
         batch_size=settings.batch_size,
         advance=advance,
+        recall=lambda attack, share, compute: recall(f"block{number}.{attack}", share, compute),
     )

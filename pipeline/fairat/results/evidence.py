@@ -48,7 +48,7 @@ class Origin(Settings):
         fingerprint: of the code that ran.
         commit: of the repository; empty outside one.
         seconds: how long the evaluation took.
-        conditions: what can change the last bits besides code, data and settings, see `fairat.provenance.conditions`.
+        conditions: what can change the last bits besides code, data and settings, see `fairat.device.conditions`.
         changed_conditions: what was different before a restart; then single predictions may be others than without it.
     """
 

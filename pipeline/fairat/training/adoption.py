@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import torch
+
 from fairat import paths, provenance
 from fairat.data.canonical import Manifest
+from fairat.device import conditions
 from fairat.files import sha256_of, whole_directory
 from fairat.settings.architectures import PublishedNetwork
 from fairat.settings.averaging import WEIGHT_SETS
@@ -32,7 +35,7 @@ def described(
         commit=provenance.commit(),
         versions=provenance.versions(),
         device="cpu",
-        conditions=provenance.conditions("cpu"),
+        conditions=conditions(torch.device("cpu")),
         epochs=0,
         seconds=0.0,
         weights={},

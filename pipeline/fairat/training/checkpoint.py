@@ -67,7 +67,7 @@ class Saver:
     Args:
         directory: of the resume state.
         identity: names the code, data and settings that the state belongs to.
-        conditions: under which it was computed, see `fairat.provenance.conditions`.
+        conditions: under which it was computed, see `fairat.device.conditions`.
     """
 
     def __init__(self, directory: Path, identity: str, conditions: Mapping[str, str]) -> None:

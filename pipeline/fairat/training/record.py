@@ -50,7 +50,7 @@ class RunRecord(Settings):
         peak_memory: the most bytes of tensors on a CUDA device, or of the process on a CPU; 0 where nothing was trained.
         weights: the weight sets.
         files: the sha256 of every other file of the directory.
-        conditions: what can change the last bits besides code, data and settings, see `fairat.provenance.conditions`.
+        conditions: what can change the last bits besides code, data and settings, see `fairat.device.conditions`.
         changed_conditions: what was different after a restart, a sentence for each; then the bits may be others than those of a
             training that nothing stopped.
     """
