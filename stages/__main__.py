@@ -16,6 +16,7 @@ def main() -> None:
     from pathlib import Path
 
     import typer
+    from fairat.console import stoppable
     from fairat.errors import UserError
 
     names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
@@ -24,7 +25,7 @@ def main() -> None:
         nearest = "".join(f" Did you mean {match}?" for match in get_close_matches(name, names, 1))
         raise UserError(f"There is no stage {name!r}.{nearest} The stages are: {', '.join(names)}.")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(import_module(f"stages.{name}").main)
+    app.command()(stoppable(import_module(f"stages.{name}").main))
     app(sys.argv[2:], prog_name=f"python -m stages {name}")
 
 

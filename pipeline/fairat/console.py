@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +25,9 @@ from rich.text import Text
 
 from fairat.errors import Hint, Interrupted, UserError
 from fairat.progress import Advance, Listener, told_to
+
+_Arguments = ParamSpec("_Arguments")
+_Given = TypeVar("_Given")
 
 LINE_EVERY = 60.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -52,16 +57,27 @@ def run_app(app: Callable[[], object]) -> None:
         errors.print(f"[bold]Stopped.[/] {escape(paragraph(error))}", soft_wrap=True)
         sys.exit(130)
     except KeyboardInterrupt:
-        errors.print("[bold]Stopped.[/] Nothing was half-written; the same command begins anew.", soft_wrap=True)
+        errors.print("[bold]Stopped.[/] Nothing was begun.", soft_wrap=True)
         sys.exit(130)
     except UserError as error:
         errors.print(f"[bold red]Error:[/] {escape(paragraph(error))}", soft_wrap=True)
         sys.exit(1)
 
 
+def stoppable(command: Callable[_Arguments, _Given]) -> Callable[_Arguments, _Given]:
+    """The command, which says on Ctrl-C what became of its work; Typer would say `Aborted!`."""
+
+    @wraps(command)
+    def run(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Given:
+        with keeping(lambda: "Nothing was half-written.", again="The same command begins this step anew."):
+            return command(*arguments, **options)
+
+    return run
+
+
 @contextmanager
-def keeping(what: Callable[[], str]) -> Iterator[None]:
-    """While it lasts, an interruption says what is kept, and that the same command goes on from there.
+def keeping(what: Callable[[], str], again: str = "The same command goes on from there.") -> Iterator[None]:
+    """While it lasts, an interruption says what is kept, and what the same command would do.
 
     Raises:
         Interrupted: where Ctrl-C was pressed, or the process was asked to end.
@@ -69,7 +85,7 @@ def keeping(what: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"{what()} The same command goes on from there.") from None
+        raise Interrupted(f"{what()} {again}") from None
 
 
 def paragraph(error: UserError) -> str:

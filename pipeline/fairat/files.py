@@ -86,8 +86,8 @@ def disk_space_explained(path: Path, state: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _number(error) not in (errno.ENOSPC, errno.EDQUOT):
             raise
         free = shutil.disk_usage(path.parent).free / 2**30
         raise UserError(
@@ -95,6 +95,14 @@ def disk_space_explained(path: Path, state: str) -> Iterator[None]:
             "and run the command again: finished stages are not repeated.",
             Hint.FREE,
         ) from error
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error; libraries of other languages tell it in their text only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)|\[errno (\d+)\]", str(error), re.IGNORECASE)
+    return int(found[1] or found[2]) if found else None
 
 
 def synced(path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from fairat.errors import UserError
+from fairat.files import sha256_of
+from fairat.settings.base import signed_content
 from fairat.training.checkpoint import save_history
 from fairat.training.record import RECORD, RunRecord
 from safetensors.torch import load_file
@@ -23,11 +25,29 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_record_that_is_missing_or_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no finished training in .* \(run\.json is missing\)\.$"):
         RunRecord.load(tmp_path)
-    (tmp_path / RECORD).write_text('{"suite": "tiny"}')
+    (tmp_path / RECORD).write_text(signed_content({"suite": "tiny"}))
     with pytest.raises(
         UserError, match=r"was not written by this version: method: Field required\. Train the run again"
     ):
         RunRecord.load(tmp_path)
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
+    run_record().save(tmp_path)
+    (tmp_path / RECORD).write_text((tmp_path / RECORD).read_text().replace('"method": "at"', '"method": "bat"'))
+    with pytest.raises(UserError, match=r"run\.json is damaged: its content does not match the digest .*\. Delete "):
+        RunRecord.load(tmp_path)
+
+
+def test_a_file_beside_the_record_is_compared_with_it(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("epoch")
+    record = run_record(files={"classes.csv": sha256_of(tmp_path / "classes.csv")})
+    record.verify(tmp_path, "classes.csv")
+    (tmp_path / "classes.csv").write_text("epoca")
+    with pytest.raises(
+        UserError, match=r"classes\.csv is missing, damaged or was changed: it is not the file that run"
+    ):
+        record.verify(tmp_path, "classes.csv")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

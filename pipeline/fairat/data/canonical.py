@@ -9,7 +9,6 @@ The same content always gives the same bytes, so that DVC sees a change only whe
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -160,13 +159,7 @@ def save_split(path: Path, split: Split) -> None:
     metadata = {"class_names": json.dumps(split.class_names)} if split.class_names else {}
     tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
     with whole_file(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:
-            if code := re.search(r"os error (\d+)", str(error)):
-                # What went wrong on the disk, in the form in which Python itself would report it.
-                raise OSError(int(code[1]), str(error)) from None
-            raise
+        save_file(tensors, temporary, metadata)
 
 
 def load_split(path: Path, *, corrupted: bool = False) -> Split:

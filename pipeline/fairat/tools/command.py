@@ -15,6 +15,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 @app.callback(epilog="Example: fairat plan table1")
 def _fairat() -> None:
     """Fair adversarial training, beside `dvc repro`, which runs the graph."""
+    from fairat.tools import unlock
+
+    unlock.clear()
+
+
+@app.command()
+def unlock() -> None:
+    """Removes DVC's list of running commands where a kill left it unreadable; every other command here does so too."""
 
 
 @app.command(epilog="Example: fairat plan table1")
