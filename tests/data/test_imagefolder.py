@@ -3,6 +3,7 @@
 import io
 import itertools
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def packed(root: Path, path: Path, names: list[str]) -> Path:
     with tarfile.open(path, "w:xz") as archive:
         for name in names:
             archive.add(root / name, name)
+    return path
+
+
+def packed_as_zip(path: Path, files: dict[str, bytes]) -> Path:
+    """A file system may take two names for one; a .zip does not."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
     return path
 
 
@@ -131,6 +140,39 @@ def test_a_wrong_layout_is_told_with_what_would_do(
     tmp_path.joinpath("set").mkdir()
     with pytest.raises(UserError, match=words):
         read(folder(tmp_path / "set", good))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("cat", "cat "),
+        ("sea lion", "sea  lion"),
+        ("\ufb01sh", "fish"),
+        ("cat", "\u00a0cat"),
+    ],
+    ids=["accent apart", "space behind", "two spaces", "ligature", "hard space in front"],
+)
+def test_classes_whose_names_look_the_same_are_refused(
+    one: str, other: str, good: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = {f"{split}/{name}/a.png": good[NAMES[0]] for split in ("train", "test") for name in (one, other)}
+    # As when one half was packed on a Mac: each name is in one half only.
+    halves = {f"train/{one}/a.png": good[NAMES[0]], f"test/{other}/a.png": good[NAMES[0]]}
+    for number, some in enumerate((files, halves)):
+        with pytest.raises(UserError) as caught:
+            read(packed_as_zip(tmp_path / f"{number}.zip", good | some))
+        first, second = sorted((one, other))
+        assert str(caught.value) == (
+            f"{tmp_path / f'{number}.zip'} has classes whose names look the same: {first!a}, {second!a}. Rename the "
+            "folders of one of them, to a name of its own or, if both are one class, to the other's."
+        )
+
+
+def test_classes_that_differ_in_case_are_two(good: dict[str, bytes], tmp_path: Path) -> None:
+    upper = {f"{split}/CAT/a.png": good[NAMES[0]] for split in ("train", "test")}
+    train, _ = read(packed_as_zip(tmp_path / "a.zip", good | upper))
+    assert train.class_names == ("CAT", "cat", "dog")
 
 
 def test_an_empty_class_folder_is_noticed_in_an_archive_too(good: dict[str, bytes], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import struct
 import sys
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -175,6 +176,11 @@ def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: 
             f"holds no {test_folder if train else 'train'}/CLASS/ folders; at its top it holds: "
             f"{', '.join(top[:8]) or 'nothing'}. Arrange the images as train/CLASS/*.jpg and test/CLASS/*.jpg."
         )
+    if alike := _alike(train | test):
+        return (
+            f"has classes whose names look the same: {', '.join(map(ascii, alike))}. Rename the folders of one of them, to a "
+            "name of its own or, if both are one class, to the other's."
+        )
     if train != test:
         return (
             f"has other classes in train/ than in test/: only in train: {_listed(train - test)}; "
@@ -188,6 +194,14 @@ def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: 
     if len(train) == 1:
         return f"holds one class only: {min(train)}. At least two are needed."
     return f"holds {twice} twice. Pack it again." if twice else None
+
+
+def _alike(names: set[str]) -> list[str]:
+    """The first names that a reader of a table could not tell apart: other code points for one letter, spaces around it."""
+    by_look: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_look.setdefault(" ".join(unicodedata.normalize("NFKC", name).split()), []).append(name)
+    return next((found for found in by_look.values() if len(found) > 1), [])
 
 
 def _listed(names: Collection[str]) -> str:
