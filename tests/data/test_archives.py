@@ -238,8 +238,11 @@ def test_a_name_in_a_directory_that_is_not_utf8_is_refused(is_folder: bool, tmp_
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in directories")
 def test_a_pipe_in_a_directory_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "1.png")
-    with pytest.raises(UserError, match=r"1\.png is a pipe, a socket or a device, not a file\. Remove it, then run"):
-        contents(tmp_path)
+    for path in (tmp_path, tmp_path / "1.png"):
+        with pytest.raises(
+            UserError, match=r"1\.png is a pipe, a socket or a device, not a file\. Remove it, then run"
+        ):
+            contents(path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])

@@ -76,10 +76,14 @@ def _directory(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
 
 
 def _read(path: Path) -> bytes:
-    # To open a pipe would be to wait for someone who writes into it.
+    _require_file(path)
+    return path.read_bytes()
+
+
+def _require_file(path: Path) -> None:
+    """Refuses what is no file before it is opened: to open a pipe would be to wait for someone who writes into it."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise UserError(f"{path} is a pipe, a socket or a device, not a file. Remove it, then run the command again.")
-    return path.read_bytes()
 
 
 def _require_utf8(path: Path, name: str, remedy: str) -> None:
@@ -91,6 +95,7 @@ def _require_utf8(path: Path, name: str, remedy: str) -> None:
 
 def _archive(path: Path) -> Iterator[tuple[str, bytes | None, float]]:
     try:
+        _require_file(path)
         with path.open("rb") as file:
             is_zip = file.peek(2).startswith(b"PK")
         yield from _zip(path) if is_zip else _tar(path)
