@@ -1,5 +1,6 @@
 """A server of one file on this machine that misbehaves on demand."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ class ArchiveServer:
         statuses: for the first answers, an error instead of the file.
         knows_ranges: whether parts of the file can be asked for.
         always_partial: whether the whole file is announced as a part, too.
+        pause: seconds after every thousand bytes.
         ranges: the `Range` header of every request.
         url: the address of the file.
     """
@@ -28,6 +30,7 @@ class ArchiveServer:
     statuses: list[int] = field(default_factory=list)
     knows_ranges: bool = True
     always_partial: bool = False
+    pause: float = 0
     ranges: list[str | None] = field(default_factory=list)
     url: str = ""
 
@@ -53,7 +56,11 @@ def serving(server: ArchiveServer) -> Iterator[ArchiveServer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with suppress(ConnectionError):  # who does not want the file hangs up
-                self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
+                body = body[: server.cuts.pop(0)] if server.cuts else body
+                step = 1000 if server.pause else max(len(body), 1)
+                for start in range(0, len(body), step):
+                    self.wfile.write(body[start : start + step])
+                    time.sleep(server.pause)
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
+from fairat.data import archives
 from fairat.data.archives import members
 from fairat.errors import UserError
 from fairat.progress import Advance, Listener, told_to
@@ -111,7 +113,19 @@ def test_a_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-@pytest.mark.parametrize("name", ["../evil.png", "train/../../evil.png", "/tmp/evil.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.png",
+        "train/../../evil.png",
+        "/tmp/evil.png",
+        "..\\evil.png",
+        "train\\..\\..\\evil.png",
+        "C:\\evil.png",
+        "c:evil.png",
+        "\\\\host\\share\\evil.png",
+    ],
+)
 def test_a_member_that_points_outside_is_refused(kind: str, name: str, tmp_path: Path) -> None:
     path = pack(tmp_path / f"archive.{kind}", {"train/a/1.png": b"1", name: b"2"})
     with pytest.raises(UserError, match=r"evil\.png points outside of the archive\. Nothing was written; do not trust"):
@@ -169,3 +183,117 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
     with pytest.raises(UserError, match=r"closed cannot be read \(Permission denied\)"):
         contents(tmp_path)
+
+
+def test_a_zip_with_the_separators_of_windows_equals_the_others(tmp_path: Path) -> None:
+    names = {name.replace("/", "\\"): content for name, content in FILES.items()}
+    path = pack(tmp_path / "a.zip", {"train\\": b"", **names})
+    assert contents(path) == FILES
+    assert [str(name) for name, content in members(path) if content is None] == ["train"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_in_utf8_are_read_as_they_are(kind: str, tmp_path: Path) -> None:
+    files = {"train/猫/1.png": b"1", "train/café/1.png": b"2"}
+    assert contents(pack(tmp_path / f"a.{kind}", files)) == files
+
+
+def test_a_zip_with_names_of_unknown_encoding_is_refused(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"train/@@@@/1.png": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"@@@@", "猫猫".encode("gbk")))
+    shown = "猫猫".encode("gbk").decode("cp437")
+    with pytest.raises(UserError) as caught:
+        contents(path)
+    assert str(caught.value) == (
+        f"{path}: a name that this machine reads as train/{shown}/1.png is not marked as UTF-8, so nobody can tell what it "
+        "is. Pack the files again where their names look right: python -m zipfile -c images.zip train test."
+    )
+
+
+def test_a_tar_with_names_that_are_not_utf8_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("train/café/1.png"))
+    with pytest.raises(UserError) as caught:
+        contents(tmp_path / "a.tar")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.tar'}: the name train/caf\\xe9/1.png is not UTF-8. Rename the file (for many names there is convmv) "
+        "and pack it again, then run the command again."
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems store no such names")
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_name_in_a_directory_that_is_not_utf8_is_refused(is_folder: bool, tmp_path: Path) -> None:
+    place = tmp_path / "train" / os.fsdecode(b"caf\xe9")
+    place.parent.mkdir()
+    _ = place.mkdir() if is_folder else place.touch()
+    with pytest.raises(UserError) as caught:
+        contents(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: the name train/caf\\xe9 is not UTF-8. Rename it (for many names there is convmv), then run the "
+        "command again."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in directories")
+def test_a_pipe_in_a_directory_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.png")
+    for path in (tmp_path, tmp_path / "1.png"):
+        with pytest.raises(
+            UserError, match=r"1\.png is a pipe, a socket or a device, not a file\. Remove it, then run"
+        ):
+            contents(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_a_pipe_or_a_device_in_an_archive_is_refused(kind: bytes, tmp_path: Path) -> None:
+    info = tarfile.TarInfo("train/a/1.png")
+    info.type = kind
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(info)
+    with pytest.raises(UserError, match=r"1\.png is a pipe or a device, not a file\. Pack the files without it\."):
+        contents(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("limit", "size", "words"),
+    [
+        ("MEMBER_LIMIT", 2000, r"unpacked, train/b/2\.png has 2,100 bytes; 2,000 are read of a file, and .* in all"),
+        (
+            "TOTAL_LIMIT",
+            2500,
+            r"unpacked, up to train/b/2\.png there are 3,000 bytes; .* and 2,500 in all\. Do not trust",
+        ),
+    ],
+)
+def test_an_archive_that_would_fill_the_memory_is_refused(
+    kind: str, limit: str, size: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(tmp_path / f"a.{kind}", FILES)
+    monkeypatch.setattr(archives, limit, size)
+    with pytest.raises(UserError, match=words):
+        contents(path)
+
+
+def test_a_zip_that_holds_more_than_it_announces_is_refused(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"train/a/1.png": bytes(5000)})
+    path.write_bytes(path.read_bytes().replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
+    with pytest.raises(UserError, match=r"a\.zip is no .*or is damaged or cut off"):
+        contents(path)
+
+
+def test_the_zeros_behind_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.tar.gz", FILES)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(1 << 20)))
+    assert contents(path) == FILES
+    monkeypatch.setattr(archives, "TOTAL_LIMIT", 1 << 19)
+    with pytest.raises(UserError, match=r"unpacked, up to its end there are 1,0\d\d,\d\d\d bytes"):
+        contents(path)
+
+
+def test_a_name_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.tar", {"train/1.png": b"1", f"train/{'a' * 5000}": b"1"})
+    monkeypatch.setattr(archives, "HEADER_LIMIT", 4000)
+    with pytest.raises(UserError, match=r"or is damaged or cut off \(a name of 5,\d\d\d bytes\)"):
+        contents(path)

@@ -73,7 +73,7 @@ def test_a_server_that_gives_no_parts_is_asked_for_the_whole(server: ArchiveServ
 def test_a_download_that_gives_up_keeps_what_it_has_for_the_next_command(server: ArchiveServer, tmp_path: Path) -> None:
     server.cuts = [HALF, 0, 0]
     with pytest.raises(
-        UserError, match=r"stopped: .*0\.3 MB are kept: the same command goes on from there\. Check the"
+        UserError, match=r"stopped: .*0\.3 MB are kept: the same command goes on from there\. Put the file at "
     ):
         fetch(server.url, tmp_path, MD5, waits=AT_ONCE)
     assert left_in(tmp_path) == {f"{NAME}.part"}
@@ -110,7 +110,7 @@ def test_a_corrupted_download_is_refused_deleted_and_can_be_repeated(server: Arc
 
 def test_a_missing_file_is_told_at_once(server: ArchiveServer, tmp_path: Path) -> None:
     server.statuses = [404] * 3
-    with pytest.raises(UserError, match=r"answered 404 Not Found\. Check the connection; or fetch .* as `archive`"):
+    with pytest.raises(UserError, match=r"answered 404 Not Found\. Put the file at .*archive\.tar\.gz, from elsewhere"):
         fetch(server.url, tmp_path, MD5, waits=AT_ONCE)
     assert len(server.ranges) == 1
 
@@ -125,9 +125,43 @@ def test_a_busy_server_is_asked_again(server: ArchiveServer, tmp_path: Path, sta
 def test_a_server_that_is_not_there_is_named_with_the_way_around_it(tmp_path: Path) -> None:
     with serving(ArchiveServer(CONTENT)) as gone:
         pass
-    with pytest.raises(UserError, match=rf"{gone.url} stopped: .*refused.*name your copy in the source as `archive`"):
+    with pytest.raises(UserError, match=rf"{gone.url} stopped: .*refused") as caught:
         fetch(gone.url, tmp_path, MD5, waits=AT_ONCE)
+    assert str(caught.value).endswith(
+        f" Put the file at {tmp_path / NAME}, from elsewhere, and run the command again; or check the connection."
+    )
     assert left_in(tmp_path) == set()
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(gone.url, tmp_path, MD5)[0] == tmp_path / NAME
+
+
+def test_a_download_that_is_always_slow_ends_and_keeps_what_it_has(
+    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(download, "SLOWEST", 1_000_000)
+    server.pause = 0.01
+    with pytest.raises(
+        UserError, match=r"stopped: only [\d,]+ bytes came in 0 s\. 0\.\d MB are kept: the same command"
+    ):
+        fetch(server.url, tmp_path, MD5, waits=AT_ONCE)
+    assert len(server.ranges) == 1 + len(AT_ONCE)
+    assert left_in(tmp_path) == {f"{NAME}.part"}
+    server.pause = 0
+    path, _ = fetch(server.url, tmp_path, MD5)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges[-1] != server.ranges[0] is None
+
+
+def test_a_download_that_is_just_fast_enough_goes_on(
+    server: ArchiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = CONTENT[:30_000]
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(download, "SLOWEST", 100)
+    server.pause = 0.01
+    fetch(server.url, tmp_path, hashlib.md5(server.content).hexdigest(), waits=())
+    assert server.ranges == [None]
 
 
 def test_a_download_that_cannot_fit_is_not_begun(

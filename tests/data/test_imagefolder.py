@@ -3,6 +3,7 @@
 import io
 import itertools
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fairat.console import Terminal
 from fairat.data.canonical import Split
 from fairat.data.imagefolder import read_image_folder, read_imagenette
 from fairat.data.prepare import prepare
 from fairat.errors import UserError
+from fairat.progress import told_to
 from fairat.settings.data import Data, ImageFolder
 from PIL import Image
 
@@ -42,6 +45,14 @@ def packed(root: Path, path: Path, names: list[str]) -> Path:
     with tarfile.open(path, "w:xz") as archive:
         for name in names:
             archive.add(root / name, name)
+    return path
+
+
+def packed_as_zip(path: Path, files: dict[str, bytes]) -> Path:
+    """A file system may take two names for one; a .zip does not."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
     return path
 
 
@@ -131,6 +142,39 @@ def test_a_wrong_layout_is_told_with_what_would_do(
         read(folder(tmp_path / "set", good))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("cat", "cat "),
+        ("sea lion", "sea  lion"),
+        ("\ufb01sh", "fish"),
+        ("cat", "\u00a0cat"),
+    ],
+    ids=["accent apart", "space behind", "two spaces", "ligature", "hard space in front"],
+)
+def test_classes_whose_names_look_the_same_are_refused(
+    one: str, other: str, good: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = {f"{split}/{name}/a.png": good[NAMES[0]] for split in ("train", "test") for name in (one, other)}
+    # As when one half was packed on a Mac: each name is in one half only.
+    halves = {f"train/{one}/a.png": good[NAMES[0]], f"test/{other}/a.png": good[NAMES[0]]}
+    for number, some in enumerate((files, halves)):
+        with pytest.raises(UserError) as caught:
+            read(packed_as_zip(tmp_path / f"{number}.zip", good | some))
+        first, second = sorted((one, other))
+        assert str(caught.value) == (
+            f"{tmp_path / f'{number}.zip'} has classes whose names look the same: {first!a}, {second!a}. Rename the "
+            "folders of one of them, to a name of its own or, if both are one class, to the other's."
+        )
+
+
+def test_classes_that_differ_in_case_are_two(good: dict[str, bytes], tmp_path: Path) -> None:
+    upper = {f"{split}/CAT/a.png": good[NAMES[0]] for split in ("train", "test")}
+    train, _ = read(packed_as_zip(tmp_path / "a.zip", good | upper))
+    assert train.class_names == ("CAT", "cat", "dog")
+
+
 def test_an_empty_class_folder_is_noticed_in_an_archive_too(good: dict[str, bytes], tmp_path: Path) -> None:
     root = folder(tmp_path / "images", good)
     for split in ("train", "test"):
@@ -216,6 +260,62 @@ def test_a_larger_image_is_averaged_over_all_of_its_pixels(good: dict[str, bytes
     train, _ = read(folder(tmp_path, good | {NAMES[1]: encoded(pixels)}), size=6)
     inner = train.images[1, :, 1:-1, 1:-1].float()
     assert (inner - 127.5).abs().max() < 2
+
+
+def turned(pixels: np.ndarray, orientation: int, form: str) -> bytes:
+    """An image file with a note on how to turn it."""
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(stream, form, exif=exif)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_a_photograph_is_used_as_a_person_sees_it(form: str, good: dict[str, bytes], tmp_path: Path) -> None:
+    # Orientation 6: the first row that is stored is the right column that is seen. Stored 6x4, seen 4x6.
+    seen = {name: image(seed, (6, 4, 3)) for seed, name in enumerate(NAMES)}
+    files = {name: encoded(pixels) for name, pixels in seen.items()}
+    sideways = NAMES[1].replace("png", form.lower())
+    del files[NAMES[1]]
+    train, _ = read(folder(tmp_path, files | {sideways: turned(np.rot90(seen[NAMES[1]]), 6, form)}))
+    assert np.array_equal(train.images[1], seen[NAMES[1]].transpose(2, 0, 1))
+
+
+def test_a_damaged_note_on_how_to_turn_an_image_says_nothing(good: dict[str, bytes], tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(image(1)).save(stream, "PNG", exif=b"Exif\0\0no TIFF header")
+    train, _ = read(folder(tmp_path, good | {NAMES[1]: stream.getvalue()}))
+    assert np.array_equal(train.images[1], image(1).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_of_several_frames_the_first_is_used_which_is_said(
+    form: str, good: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream, frames = io.BytesIO(), [Image.fromarray(image(seed)) for seed in (1, 8, 9)]
+    lossless = {"lossless": True} if form == "WEBP" else {}
+    frames[0].save(stream, form, save_all=True, append_images=frames[1:], **lossless)
+    with told_to(Terminal()):
+        train, _ = read(folder(tmp_path, good | {NAMES[1]: stream.getvalue()}))
+    assert np.array_equal(train.images[1], image(1).transpose(2, 0, 1))
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith(": 1 image has several frames (train/cat/b.png); only the first frame is used.")
+
+
+def test_files_that_are_not_used_are_counted_and_named(
+    good: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    litter = ("README.txt", ".hidden/a.png", "train/cat/notes.txt", "train/a.png", "more/x.png", "more/y.png")
+    with told_to(Terminal()):
+        read(folder(tmp_path, good | dict.fromkeys(litter, b"no image")))
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith(
+        ": 6 files are not used (.hidden/a.png, README.txt, more/x.png, more/y.png, train/a.png, ...): hidden, outside of "
+        "train/CLASS/ and test/CLASS/, or no image by its suffix."
+    )
+    with told_to(Terminal()):
+        read(folder(tmp_path / "clean", good))
+    assert capsys.readouterr().out == ""
 
 
 def test_imagenette_gets_readable_names_and_color(tmp_path: Path) -> None:

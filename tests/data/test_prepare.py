@@ -106,6 +106,18 @@ def test_a_source_that_fails_leaves_the_data_that_was_there(tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "broken.tar.gz", "out"}
 
 
+def test_an_archive_without_test_images_of_a_class_is_refused(tmp_path: Path) -> None:
+    files = cifar10_files(images_per_batch=40)
+    files["test_batch"]["labels"] = [0] * 40
+    path = pack_pickles(tmp_path / "mine.tar.gz", files)
+    source = Cifar10(archive=path, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    with pytest.raises(
+        UserError, match=r"^There are no test images of 'automobile', 'bird', 'cat', 'deer', 'dog', \.\.\.; every"
+    ):
+        prepare("toy", Data(source=source, validation_fraction=0.1), tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_disk_that_fills_up_at_the_last_split_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = canonical.save_file
 

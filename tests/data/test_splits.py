@@ -6,7 +6,13 @@ import pytest
 import torch
 from fairat.data.canonical import Split
 from fairat.data.digits import read_digits
-from fairat.data.splits import first_of_each_class, rank_in_class, share_of_classes, split_validation
+from fairat.data.splits import (
+    first_of_each_class,
+    rank_in_class,
+    require_every_class,
+    share_of_classes,
+    split_validation,
+)
 from fairat.errors import UserError
 from fairat.settings.data import Data, Digits
 from hypothesis import given, settings
@@ -126,3 +132,30 @@ def test_the_first_images_of_each_class_are_taken_in_file_order() -> None:
     assert part.images.flatten().tolist() == [0, 1, 2, 4, 5]
     assert part.labels.tolist() == [1, 0, 1, 0, 2]
     assert first_of_each_class(split, None) is split
+
+
+def test_a_fraction_just_below_one_leaves_a_class_nothing_to_train_with() -> None:
+    with pytest.raises(UserError) as caught:
+        split_validation(numbered(torch.tensor([0, 0, 1, 1]), 2), 1 - 1e-10)
+    assert str(caught.value) == (
+        "A validation fraction of 1 leaves class 'class 0' no image to train with. Set `validation_fraction` to a share such "
+        "as 0.02."
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "text"),
+    [
+        ([0, 0, 2], 3, "There are no test images of 'class 1'; every class needs some to train, to validate and to test with. Add images, or leave the class out with `without_classes`."),
+        ([1, 1], 3, "There are no test images of 'class 0', 'class 2'; every class needs some to train, to validate and to test with. Add images, or leave the class out with `without_classes`."),
+        ([0, 0], 1, "The test images have one class only, 'class 0'; at least two are needed. Add images of other classes."),
+        ([], 0, "The test images have no class; at least two are needed. Add images of other classes."),
+    ],
+    ids=["one class empty", "two classes empty", "one class", "nothing"],
+)  # fmt: skip
+def test_a_split_in_which_a_class_is_missing_is_refused(labels: list[int], classes: int, text: str) -> None:
+    whole = numbered(torch.tensor([0, 1, 2]), 3)
+    require_every_class({"train": whole})
+    with pytest.raises(UserError) as caught:
+        require_every_class({"train": whole, "test": numbered(torch.tensor(labels, dtype=torch.long), classes)})
+    assert str(caught.value) == text

@@ -99,7 +99,10 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
             build_model(XcitS12(checkpoint=tensor), num_classes=2, channels=3, mean=None, std=None)
     assert str(unreadable.value).startswith(f"{page} cannot be read as PyTorch weights (")
     assert str(unreadable.value).endswith("Download it again, or name another file.")
-    assert str(bare.value) == f"{tensor} holds Tensor, not a dictionary of weights. Name another file."
+    assert str(bare.value) == (
+        f"{tensor} cannot be read as PyTorch weights (it holds Tensor, not a dictionary of weights). Download it again, or "
+        "name another file."
+    )
 
 
 def test_without_timm_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

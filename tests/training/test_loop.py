@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from fairat.errors import UserError
 from fairat.results import metrics
 from fairat.settings.averaging import Averaging
 from fairat.settings.base import merged
-from fairat.training.loop import TrainingState, train
+from fairat.training.loop import LabeledImages, TrainingState, train
 from fairat.training.step import EpochTally, MinimaxStep
 from torch import Tensor, nn
 
@@ -249,3 +250,17 @@ def test_a_channels_last_network_trains_to_the_weights_of_any_other() -> None:
     network = tiny_network().to(memory_format=torch.channels_last)
     weights = trained(settings, state=TrainingState.fresh(network, settings)).model.state_dict()
     torch.testing.assert_close(weights, trained(settings).model.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_class_without_images_is_refused_before_the_first_batch(split: str) -> None:
+    settings = tiny_settings(METHODS["at"])
+    whole = tiny_images(30, 2)
+    without = LabeledImages(whole.images[whole.labels != 1], whole.labels[whole.labels != 1])
+    splits = (without, whole) if split == "training" else (whole, without)
+    with pytest.raises(UserError) as caught:
+        next(train(TrainingState.fresh(tiny_network(), settings), settings, *splits))
+    assert str(caught.value) == (
+        f"There are no {split} images of class 1 (classes are numbered from 0 to 2). Give every class some, or train with "
+        "fewer classes."
+    )

@@ -3,8 +3,10 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fairat.data.canonical import ArchiveRecord
@@ -13,10 +15,17 @@ from fairat.files import disk_space_explained
 from fairat.progress import progress, say
 from fairat.settings.data import Archive
 
-BLOCK = 1 << 16
-"""Bytes written at once; a cut loses a block that has not come whole."""
+if TYPE_CHECKING:
+    from requests import Response
 
-_ELSEWHERE = "Check the connection; or fetch the archive in another way and name your copy in the source as `archive`."
+BLOCK = 1 << 16
+"""Bytes written at once, at most."""
+
+STALL_SECONDS = 60.0
+"""How long a download may be slow before the connection counts as broken."""
+
+SLOWEST = 1024
+"""Bytes per second below which a download is slow: 170 MB would take two days."""
 
 
 def locate(source: Archive, directory: Path) -> tuple[Path, ArchiveRecord]:
@@ -51,7 +60,8 @@ def fetch(
     attempt that brings nothing new.
 
     Raises:
-        UserError: the server does not have the file or cannot be reached, the file has another hash, or the disk is full.
+        UserError: the server does not have the file, cannot be reached or stays slow, the file has another hash, or the disk
+            is full.
     """
     from filelock import FileLock
 
@@ -70,8 +80,7 @@ def fetch(
             part.unlink()
             raise UserError(
                 f"{url} gave a file with the MD5 {record.md5}, but the official archive has {md5}. It was deleted. Run the "
-                "command again to fetch it anew; if this happens twice, fetch the archive elsewhere and name it in the "
-                "source as `archive`."
+                "command again to fetch it anew; if this happens twice, put the file at {path}, from elsewhere."
             )
         part.replace(path)
     return path, record
@@ -88,15 +97,19 @@ def record_of(path: Path) -> ArchiveRecord:
 
 
 def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
-    """Attempts until the partial file is complete, or until several attempts in a row brought nothing new."""
+    """Attempts until the partial file is complete, or until several attempts in a row brought nothing new, or little."""
     from requests import RequestException
+    from urllib3.exceptions import HTTPError
 
     furthest, left = _size(part), iter(waits)
     while True:
         try:
             return _attempt(url, part)
-        except RequestException as error:
-            answer = error.response
+        except _SlowError as error:
+            # What it brought does not renew the patience, or a download that is always slow would never end.
+            answer, reason, furthest = None, f"The download of {url} stopped: {error}.", _size(part)
+        except (RequestException, HTTPError) as error:
+            answer = error.response if isinstance(error, RequestException) else None
             cause: BaseException = error
             while cause.__context__:
                 cause = cause.__context__
@@ -104,15 +117,22 @@ def _complete(url: str, part: Path, waits: tuple[float, ...]) -> None:
         if answer is not None:
             reason = f"{url} answered {answer.status_code} {answer.reason}."
             if not (answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status_code in (408, 429)):
-                raise UserError(f"{reason} {_ELSEWHERE}")  # asking again would not help
+                raise UserError(f"{reason} {_elsewhere(part)}")  # asking again would not help
         if _size(part) > furthest:
             furthest, left = _size(part), iter(waits)
         wait = next(left, None)
         if wait is None:
             kept = f"{_size(part) / 1e6:,.1f} MB are kept: the same command goes on from there. " if _size(part) else ""
-            raise UserError(f"{reason} {kept}{_ELSEWHERE}")
+            raise UserError(f"{reason} {kept}{_elsewhere(part)}")
         say(f"{reason} Trying again in {wait:.0f} s.")
         time.sleep(wait)
+
+
+def _elsewhere(part: Path) -> str:
+    """The easiest remedy first: a file that is there is used if it has the right hash."""
+    return (
+        f"Put the file at {part.with_suffix('')}, from elsewhere, and run the command again; or check the connection."
+    )
 
 
 def _attempt(url: str, part: Path) -> None:
@@ -142,9 +162,25 @@ def _attempt(url: str, part: Path) -> None:
             part.open("ab") as file,
             progress(description, missing / 1e6, unit="MB") as advance,
         ):
-            for block in response.iter_content(BLOCK):
+            for block in _while_fast(response):
                 file.write(block)
                 advance(len(block) / 1e6, "")
+
+
+class _SlowError(Exception):
+    """A download that would take days."""
+
+
+def _while_fast(response: "Response") -> Iterator[bytes]:
+    """What comes, as soon as it comes: a whole block of a server that is slow could take for ever."""
+    came, since = 0, time.monotonic()
+    while block := response.raw.read1(BLOCK):
+        yield block
+        came, passed = came + len(block), time.monotonic() - since
+        if passed >= STALL_SECONDS:
+            if came < SLOWEST * passed:
+                raise _SlowError(f"only {came:,} bytes came in {passed:.0f} s")
+            came, since = 0, time.monotonic()
 
 
 def _size(part: Path) -> int:

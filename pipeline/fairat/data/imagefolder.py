@@ -5,21 +5,24 @@ import multiprocessing
 import os
 import struct
 import sys
+import unicodedata
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fairat.data.archives import members
 from fairat.data.canonical import Split
 from fairat.errors import UserError
+from fairat.progress import say
 from fairat.settings.data import ImageFolder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
@@ -54,18 +57,44 @@ _Place = tuple[bool, str, str, str]
 """What images are sorted by: whether it is for testing, class, folder and name."""
 
 
+class _Decoded(NamedTuple):
+    """An image, and whether there were further ones in its file."""
+
+    name: str
+    pixels: Pixels
+    has_several_frames: bool
+
+
+@dataclass
+class _Contents:
+    """What a directory or an archive holds, noted while it is read.
+
+    Attributes:
+        classes: number of images of each.
+        top: what stands at the root, in its order.
+        places: of each image, by its path.
+        unused: files that are hidden, lie elsewhere, or are no images by their suffix.
+    """
+
+    classes: Counter[_Class] = field(default_factory=Counter)
+    top: dict[str, None] = field(default_factory=dict)
+    places: dict[str, _Place] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+
 def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
     """Reads training and test images from a directory or archive, without writing any file.
 
-    Classes are sorted by name, images inside a class by folder and name.
+    Classes are sorted by name, images inside a class by folder and name. Images are upright as their EXIF data say, and
+    of a file with several frames the first is used. What is not used is said.
 
     Raises:
         UserError: no such archive, or not one; folders missing or without images; an image that the source does not admit,
             or of another size than the others.
     """
-    classes, top, places = Counter[_Class](), dict[str, None](), dict[str, _Place]()
+    contents, several = _Contents(), list[str]()
     pixels, twice = dict[str, Pixels](), ""
-    for name, image in _decoded(_found(source, classes, top, places), source):
+    for name, image, has_several_frames in _decoded(_found(source, contents), source):
         first = next(iter(pixels), name)
         (height, width), (first_height, first_width) = image.shape[:2], pixels.get(first, image).shape[:2]
         if (height, width) != (first_height, first_width):
@@ -76,8 +105,11 @@ def read_image_folder(source: ImageFolder) -> tuple[Split, Split]:
             )
         twice = name if name in pixels else twice
         pixels[name] = image
-    if problem := _problem(source.test_folder or "test", classes, list(top), twice):
+        several += [name] * has_several_frames
+    if problem := _problem(source.test_folder or "test", contents.classes, list(contents.top), twice):
         raise UserError(f"{source.path} {problem}")
+    _say_what_is_left_out(source.path, contents.unused, several)
+    places = contents.places
     order = sorted(pixels, key=places.__getitem__)
     height, width, channels = pixels[order[0]].shape
     images = np.empty((len(order), channels, height, width), np.uint8)
@@ -96,28 +128,38 @@ def read_imagenette(path: Path, size: int) -> tuple[Split, Split]:
     return replace(train, class_names=names), replace(test, class_names=names)
 
 
-def _found(
-    source: ImageFolder, classes: Counter[_Class], top: dict[str, None], places: dict[str, _Place]
-) -> Iterator[tuple[str, bytes]]:
-    """Paths and contents of the images, in the archive's order.
-
-    Counts the images of each class on the way, and notes what stands at the root and where each image belongs.
-    """
+def _found(source: ImageFolder, contents: _Contents) -> Iterator[tuple[str, bytes]]:
+    """Paths and contents of the images, in the archive's order; notes on the way what else there is."""
     tests = (source.test_folder,) if source.test_folder else ("test", "val")
     for path, content in members(source.path):
         parts = path.parts
-        if not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
-            continue
-        top[parts[0]] = None
+        is_hidden = not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
+        if not is_hidden:
+            contents.top[parts[0]] = None
         depth = next((depth for depth, part in enumerate(parts[:2]) if part in ("train", *tests)), None)
-        if depth is None or len(parts) < depth + (2 if content is None else 3):
+        if is_hidden or depth is None or len(parts) < depth + (2 if content is None else 3):
+            contents.unused += [] if content is None else [str(path)]
             continue
         is_image = content is not None and path.suffix.lower() in SUFFIXES
         split, name = parts[depth : depth + 2]
-        classes[str(PurePosixPath(*parts[:depth])), split, name] += is_image
+        contents.classes[str(PurePosixPath(*parts[:depth])), split, name] += is_image
         if content is not None and is_image:
-            places[str(path)] = split != "train", name, str(path.parent), path.name
+            contents.places[str(path)] = split != "train", name, str(path.parent), path.name
             yield str(path), content
+        elif content is not None:
+            contents.unused.append(str(path))
+
+
+def _say_what_is_left_out(path: Path, unused: list[str], several: list[str]) -> None:
+    if unused:
+        files = "1 file is" if len(unused) == 1 else f"{len(unused):,} files are"
+        say(
+            f"{path}: {files} not used ({_listed(unused)}): hidden, outside of train/CLASS/ and test/CLASS/, or no image "
+            "by its suffix."
+        )
+    if several:
+        files = "1 image has" if len(several) == 1 else f"{len(several):,} images have"
+        say(f"{path}: {files} several frames ({_listed(several)}); only the first frame is used.")
 
 
 def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: str) -> str | None:
@@ -134,6 +176,11 @@ def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: 
             f"holds no {test_folder if train else 'train'}/CLASS/ folders; at its top it holds: "
             f"{', '.join(top[:8]) or 'nothing'}. Arrange the images as train/CLASS/*.jpg and test/CLASS/*.jpg."
         )
+    if alike := _alike(train | test):
+        return (
+            f"has classes whose names look the same: {', '.join(map(ascii, alike))}. Rename the folders of one of them, to a "
+            "name of its own or, if both are one class, to the other's."
+        )
     if train != test:
         return (
             f"has other classes in train/ than in test/: only in train: {_listed(train - test)}; "
@@ -149,17 +196,25 @@ def _problem(test_folder: str, classes: Counter[_Class], top: list[str], twice: 
     return f"holds {twice} twice. Pack it again." if twice else None
 
 
-def _listed(names: set[str]) -> str:
+def _alike(names: set[str]) -> list[str]:
+    """The first names that a reader of a table could not tell apart: other code points for one letter, spaces around it."""
+    by_look: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_look.setdefault(" ".join(unicodedata.normalize("NFKC", name).split()), []).append(name)
+    return next((found for found in by_look.values() if len(found) > 1), [])
+
+
+def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
 
 
-def _decoded(images: Iterable[tuple[str, bytes]], form: ImageFolder) -> Iterator[tuple[str, Pixels]]:
+def _decoded(images: Iterable[tuple[str, bytes]], form: ImageFolder) -> Iterator[_Decoded]:
     """Names and pixels of encoded images (JPEG, PNG, ...), decoded on all cores, in their order; few are under way at once.
 
     Raises:
         UserError: an image cannot be read, or is of another kind than `form` admits.
     """
-    images, waiting = iter(images), deque[Future[list[tuple[str, Pixels]]]]()
+    images, waiting = iter(images), deque[Future[list[_Decoded]]]()
     # With small images most of the time is Python's, which threads cannot share. Forked workers start at once, and
     # never touch what torch holds; where forking is not safe, threads do.
     if sys.platform == "linux":
@@ -177,19 +232,34 @@ def _decoded(images: Iterable[tuple[str, bytes]], form: ImageFolder) -> Iterator
             yield from future.result()
 
 
-def _decoded_batch(batch: list[tuple[str, bytes]], form: ImageFolder) -> list[tuple[str, Pixels]]:
-    return [(name, _pixels(f"{form.path}: {name}", content, form)) for name, content in batch]
+def _decoded_batch(batch: list[tuple[str, bytes]], form: ImageFolder) -> list[_Decoded]:
+    opened = ((name, *_opened(f"{form.path}: {name}", content)) for name, content in batch)
+    return [_Decoded(name, _pixels(f"{form.path}: {name}", image, form), several) for name, image, several in opened]
 
 
-def _pixels(name: str, content: bytes, form: ImageFolder) -> Pixels:
+def _opened(name: str, content: bytes) -> tuple[Image.Image, bool]:
+    """The first frame, upright, and whether there are more."""
     try:
         image = Image.open(io.BytesIO(content))
+        several = getattr(image, "is_animated", False)
         image.load()
     except UnidentifiedImageError:
         raise UserError(f"{name} is in no known image format. Replace or remove it.") from None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         # What Pillow raises for damaged images of one format or another.
         raise UserError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from None
+    return _upright(image), several
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As a person sees it: cameras store photographs as their sensor lay, and note how to turn them."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
+        return image  # A damaged note: everyone who shows this image shows it as it is stored.
+
+
+def _pixels(name: str, image: Image.Image, form: ImageFolder) -> Pixels:
     wanted = _MODES[form.channels]
     if image.mode != wanted:
         given = f"{name} is a {_WORDS.get(image.mode, image.mode)} image of {image.width}x{image.height} pixels"

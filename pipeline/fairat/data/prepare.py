@@ -8,7 +8,7 @@ from fairat.data.cifar import read_cifar
 from fairat.data.digits import read_digits
 from fairat.data.download import locate, record_of
 from fairat.data.imagefolder import read_image_folder, read_imagenette
-from fairat.data.splits import first_of_each_class, split_validation, without
+from fairat.data.splits import first_of_each_class, require_every_class, split_validation, without
 from fairat.files import whole_directory
 from fairat.settings.data import Data, Digits, ImageFolder, Imagenette, Source
 
@@ -20,7 +20,8 @@ def prepare(name: str, data: Data, output_directory: Path, archives_directory: P
     """Reads the source of a suite's images and writes its three splits and their manifest; the directory appears whole.
 
     Raises:
-        UserError: the source cannot be had or read, a class is too small or not there, or the disk is full.
+        UserError: the source cannot be had or read, there is one class only, a class is too small or without images in a
+            split, or the disk is full.
     """
     everything, test, archives = _read(data.source, archives_directory)
     everything, test = (without(split, data.without_classes) for split in (everything, test))
@@ -28,6 +29,7 @@ def prepare(name: str, data: Data, output_directory: Path, archives_directory: P
     train, validation = split_validation(everything, data.validation_fraction)
     splits = {"train": train, "validation": validation}
     splits["test"] = first_of_each_class(test, data.images_per_class.test)
+    require_every_class(splits)
     mean, std = channel_statistics(train.images)
     channels, height, width = train.images.shape[1:]
     manifest = Manifest(

@@ -1,6 +1,6 @@
 """Which images are for training, validation and testing: a rule on file order, no randomness."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -33,7 +33,7 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
         fraction: of each class, between 0 and 1; 0.02 in FAIR-TAT's code.
 
     Raises:
-        UserError: a class would have no image to validate with.
+        UserError: a class would have no image to validate with, or none to train with.
     """
     counts = torch.bincount(split.labels, minlength=len(split.class_names))
     shares = share_of_classes(counts, fraction)
@@ -45,6 +45,12 @@ def split_validation(split: Split, fraction: float) -> tuple[Split, Split]:
         raise UserError(
             f"Class {smallest!r} has {images} training images: a validation fraction of {fraction:g} gives "
             f"it none to validate with. {remedy}"
+        )
+    if (shares == counts).any():
+        emptied = split.class_names[int((shares == counts).nonzero()[0])]
+        raise UserError(
+            f"A validation fraction of {fraction:g} leaves class {emptied!r} no image to train with. Set "
+            "`validation_fraction` to a share such as 0.02."
         )
     validates = rank_in_class(split.labels) < shares[split.labels]
     return split[~validates], split[validates]
@@ -76,3 +82,24 @@ def without(split: Split, classes: Sequence[int]) -> Split:
         split, labels=numbers[split.labels], class_names=tuple(split.class_names[number] for number in kept)
     )
     return others[others.labels >= 0]
+
+
+def require_every_class(splits: Mapping[str, Split]) -> None:
+    """Looks whether every class has images in every split; without them a class has no accuracy.
+
+    Args:
+        splits: by name, such as `test`.
+
+    Raises:
+        UserError: there is one class only, or one has no images in a split; names both.
+    """
+    for name, split in splits.items():
+        if len(split.class_names) < 2:
+            found = f"one class only, {split.class_names[0]!r}" if split.class_names else "no class"
+            raise UserError(f"The {name} images have {found}; at least two are needed. Add images of other classes.")
+        if lacking := [class_name for class_name, count in split.counts.items() if not count]:
+            shown = ", ".join(map(repr, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+            raise UserError(
+                f"There are no {name} images of {shown}; every class needs some to train, to validate and to test with. Add "
+                "images, or leave the class out with `without_classes`."
+            )

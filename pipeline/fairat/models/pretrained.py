@@ -2,8 +2,9 @@
 
 import argparse
 import pickle
+import re
 import sys
-import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from fairat import paths
 from fairat.errors import UserError
-from fairat.files import whole_file
+from fairat.files import sha256_of, whole_file
 from fairat.settings.architectures import ShippedResNet18, ZooModel
 
 THREAT_MODEL = "Linf"
@@ -30,27 +31,59 @@ UNREADABLE = (EOFError, KeyError, RuntimeError, pickle.UnpicklingError)
 _CONTAINERS = ("state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
+_WITH_LAST_AND_BEST = ("Andriushchenko2020Understanding",)
+"""Models of RobustBench whose file holds the weights of two epochs; it takes the last."""
+
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch checkpoint, without the prefixes that wrappers leave; runs no code from the file.
 
     Raises:
-        UserError: the file is missing, or holds no tensors.
+        UserError: the file is missing, damaged, or holds no tensors.
     """
     try:
-        # The training script of timm, and that of XCiT's robust weights with it, stores its command line beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        return _tensors(path)
     except FileNotFoundError:
         raise UserError(f"There is no file {path}. Put the checkpoint there, or correct its path.") from None
     except UNREADABLE as error:
         raise UserError(
             f"{path} cannot be read as PyTorch weights ({reason(error)}). Download it again, or name another file."
         ) from None
+
+
+def _tensors(path: Path, part: str | None = None) -> dict[str, Tensor]:
+    """As `read_state`; `part` is where the weights lie in a file of several. Raises FileNotFoundError or `UNREADABLE`."""
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file may raise nearly everything: every step of the reader meets its bytes
+        raise pickle.UnpicklingError(reason(error)) from None
+    if part and isinstance(content, Mapping):
+        content = content.get(part, content)
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in _CONTAINERS if key in content), content)
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds {type(content).__name__}, not a dictionary of weights. Name another file.")
-    inner = next((content[key] for key in _CONTAINERS if key in content), content)
-    return {_bare(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+        raise pickle.UnpicklingError(f"it holds {type(content).__name__}, not a dictionary of weights")
+    state = {
+        _bare(name): value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    if not state:
+        raise pickle.UnpicklingError("it holds no tensors")
+    return state
+
+
+def _content(path: Path) -> object:
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    if is_zip:
+        # Torch itself passes over the checksums: with a flipped bit it would give other weights in silence.
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+    # The training script of timm, and that of XCiT's robust weights with it, stores its command line beside the weights.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _bare(name: str) -> str:
@@ -111,6 +144,12 @@ def load_zoo_model(network: nn.Module, settings: ZooModel) -> None:
         ) from None
 
 
+def _fitted(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors under the names of the network, which may have a prefix of its own around them."""
+    names = {_bare(name): name for name in network.state_dict()}
+    return {names.get(name, name): value for name, value in state.items()}
+
+
 def _refuse_other_images(network: str, dataset: str, num_classes: int, channels: int) -> None:
     expected = CLASSES[dataset]
     if (num_classes, channels) != (expected, 3):
@@ -153,10 +192,12 @@ def robustbench_file(name: str, dataset: str) -> Path:
     try:
         with whole_file(file) as beside:
             entry.download(beside)
-    except (OSError, FileURLRetrievalError) as error:
+    except (OSError, FileURLRetrievalError, RuntimeError) as error:
+        # Of a file with another hash than its name says, torch tells in a RuntimeError.
+        kind = reason(error) if type(error) is RuntimeError else type(error).__name__
         raise UserError(
             f"The weights of RobustBench's {name} ({dataset}) could not be downloaded "
-            f"({type(error).__name__}). Fetch {entry.url} on a machine that can reach it and put the file at {file}, "
+            f"({kind}). Fetch {entry.url} on a machine that can reach it and put the file at {file}, "
             "or name its place in architecture.path."
         ) from None
     return file
@@ -207,19 +248,33 @@ def _timm_entry(registered: str, num_classes: int) -> _Entry:
     url = str(configuration.url)
 
     def load(network: nn.Module, file: Path) -> None:
+        _require_hash(file, url)
         # The authors' file is of the network behind RobustBench's normalization.
-        network.get_submodule("model").load_state_dict(read_state(file))
+        network.get_submodule("model").load_state_dict(_tensors(file))
 
     return _Entry(
         build=lambda: timm.create_model(registered, num_classes=num_classes, pretrained=False),
         url=url,
-        download=lambda file: torch.hub.download_url_to_file(url, str(file)),
+        download=lambda file: torch.hub.download_url_to_file(url, str(file), _hash_in(url)),
         load=load,
     )
 
 
+def _hash_in(url: str) -> str | None:
+    """The first digits of the SHA-256 that stand at the end of a file's name, as PyTorch and timm name weights."""
+    found = re.search(r"-([0-9a-f]{8,64})\.[a-z.]+$", url)
+    return found and found[1]
+
+
+def _require_hash(file: Path, url: str) -> None:
+    expected = _hash_in(url)
+    if expected and not (given := sha256_of(file)).startswith(expected):
+        raise pickle.UnpicklingError(f"its SHA-256 begins with {given[: len(expected)]}, not with {expected}")
+
+
 def _drive_entry(name: str, dataset: str, published: dict[str, Any]) -> _Entry:
     import robustbench.utils
+    from robustbench.model_zoo.enums import BenchmarkDataset
 
     identifier = published["gdrive_id"]
     if not isinstance(identifier, str):
@@ -229,13 +284,9 @@ def _drive_entry(name: str, dataset: str, published: dict[str, Any]) -> _Entry:
         )
 
     def load(network: nn.Module, file: Path) -> None:
-        # RobustBench alone knows how each file is laid out; it looks for it under a name of its own.
-        with tempfile.TemporaryDirectory() as directory:
-            link = Path(directory, dataset, THREAT_MODEL, f"{name}.pt")
-            link.parent.mkdir(parents=True)
-            link.symlink_to(file.resolve())
-            loaded = robustbench.utils.load_model(name, directory, dataset, THREAT_MODEL)
-        network.load_state_dict(loaded.state_dict())
+        state = _tensors(file, part="last" if name in _WITH_LAST_AND_BEST else None)
+        # It knows in which files constants are missing that the network brings along.
+        robustbench.utils._safe_load_state_dict(network, name, _fitted(state, network), BenchmarkDataset(dataset))
 
     return _Entry(
         build=published["model"],

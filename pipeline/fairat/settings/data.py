@@ -79,7 +79,8 @@ class ImageFolder(Settings):
     """Images of your own: a directory or an archive (.tar, .tar.gz, .tar.xz, .zip) with `train/CLASS/*`, `test/CLASS/*`.
 
     A single directory around both is allowed, and `val/` in the place of `test/`. Classes are sorted by name, images
-    inside a class by path. Files that are no images by their suffix, and hidden ones, are passed over.
+    inside a class by path. Files that are no images by their suffix, hidden ones and those elsewhere are passed over, which is
+    said. Photographs are turned as their EXIF orientation asks; of several frames the first is used.
 
     Attributes:
         path: the directory or archive.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairat import seeds
 from fairat.data.augmentation import AugmentedImages
 from fairat.device import peak_memory
+from fairat.errors import UserError
 from fairat.methods.averaging import Averages
 from fairat.methods.history import ClassHistory, EpochRecord
 from fairat.methods.method import Method
@@ -98,8 +99,11 @@ def train(
         on_batch: called after every batch with its number of images, for progress; must not wait for the device.
 
     Raises:
+        UserError: a class has no training or no validation images.
         FloatingPointError: a loss was not finite; names epoch, batch, radii and learning rate. Nothing of that epoch is kept.
     """
+    _require_every_class("training", training.labels, settings.num_classes)
+    _require_every_class("validation", validation.labels, settings.num_classes)
     images = AugmentedImages(training.images, settings.recipe.augmentation, training.labels.device)
     validation_images = validation.images.to(validation.labels.device).to(torch.float32) / 255
     if settings.method.needs_start_record and not state.history.records:
@@ -126,6 +130,17 @@ def train(
         state.radii.append(policy.epsilon.cpu())
         state.seconds += time.perf_counter() - began
         yield epoch
+
+
+def _require_every_class(split: str, labels: Tensor, num_classes: int) -> None:
+    """A class without images has no accuracy, which methods and the choice of an epoch go by."""
+    counts = torch.bincount(labels.cpu(), minlength=num_classes)
+    if lacking := (counts[:num_classes] == 0).nonzero().flatten().tolist():
+        shown = ", ".join(map(str, lacking[:8])) + (", ..." if len(lacking) > 8 else "")
+        raise UserError(
+            f"There are no {split} images of class {shown} (classes are numbered from 0 to {num_classes - 1}). Give every "
+            "class some, or train with fewer classes."
+        )
 
 
 def _train_epoch(
