@@ -55,7 +55,7 @@ class Report:
         """Writes results/<machine>.md, whole."""
         path = RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', machine(cuda=torch.cuda.is_available()).lower()).strip('-')}.md"
         with whole_file(path) as beside:
-            beside.write_text("\n".join(self.lines).strip() + "\n")
+            beside.write_text("\n".join(self.lines).strip() + "\n", encoding="utf-8")
         return path
 
 
@@ -63,7 +63,11 @@ def machine(*, cuda: bool) -> str:
     """The device in a few words."""
     if cuda:
         return torch.cuda.get_device_name()
-    names = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if os.name == "posix" else []
+    names = (
+        re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        if os.name == "posix"
+        else []
+    )
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 

@@ -83,10 +83,10 @@ def make_up_outputs(copy: Path) -> int:
     for path in outputs:
         if path.suffix:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f'{{"made up for": "{path.name}"}}\n')
+            path.write_text(f'{{"made up for": "{path.name}"}}\n', encoding="utf-8")
         elif not path.exists():
             path.mkdir(parents=True)
-            (path / "made-up").write_text(path.name)
+            (path / "made-up").write_text(path.name, encoding="utf-8")
     return len(stages)
 
 

@@ -107,7 +107,7 @@ def main(
     header = ["method", "accuracy", "default, mean ± std", "bfloat16, mean ± std", "difference, 95 % interval"]
     report.table(header, rows())
     if output:
-        output.write_text("\n".join(report.lines) + "\n")
+        output.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
 
 
 def compared(default: np.ndarray, lower: np.ndarray) -> list[str]:

@@ -2,6 +2,7 @@
 
 import sys
 
+from fairat import locales
 from fairat.tools import warm
 
 
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    locales.ensure_utf8()
     if (status := warm.handed_over()) is not None:
         sys.exit(status)
     from fairat.console import run_app

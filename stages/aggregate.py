@@ -22,7 +22,7 @@ def main(suite: Annotated[str, typer.Argument(help="a suite of params.yaml")]) -
     ]
     write_table(paths.metrics(suite), table)
     with whole_file(paths.headline(suite)) as beside:
-        beside.write_text(json.dumps(headline(table), indent=2) + "\n")
+        beside.write_text(json.dumps(headline(table), indent=2) + "\n", encoding="utf-8")
     console.print(f"{suite}: {len(table):,} numbers from {table['method'].nunique()} methods in {paths.metrics(suite)}")
     with tracking.warning_only():
         tracking.log_suite(suite, table)

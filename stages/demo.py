@@ -16,7 +16,7 @@ OUTPUT = paths.DEMO
 def main() -> None:
     """Writes reports/demo.txt, which `make demo` prints."""
     content = suite_content(SUITE, load_study())
-    with whole_file(OUTPUT) as beside, beside.open("w") as file:
+    with whole_file(OUTPUT) as beside, beside.open("w", encoding="utf-8") as file:
         console = Console(file=file, force_terminal=True, color_system="standard", width=100, highlight=False)
         for name in ("table1", "table2"):
             console.print(console_table(LAYOUTS[name](content), console.width))

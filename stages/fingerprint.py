@@ -11,4 +11,4 @@ def main() -> None:
         for name, text in contents():
             path = beside / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")

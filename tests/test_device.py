@@ -4,12 +4,22 @@ import shutil
 
 import pytest
 import torch
-from fairat.device import compiled, memory_in_words, name_of, peak_memory
+from fairat.device import choose_device, compiled, memory_in_words, name_of, peak_memory
 from fairat.errors import UserError
 
 from tests.training.toys import tiny_images, tiny_network, tiny_settings, trained
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("wanted", ["mps", "xpu", "meta", "cuda:7"])
+def test_a_device_that_is_not_there_is_answered_with_those_that_are(wanted, monkeypatch):
+    monkeypatch.setenv("DEVICE", wanted)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    message = rf"DEVICE={wanted} asks for a device that torch .* does not find here: .* 2 CUDA devices, cuda:0 to cuda:1\. Check"
+    with pytest.raises(UserError, match=message):
+        choose_device()
 
 
 def test_a_network_is_compiled_only_where_the_environment_says_so(monkeypatch):

@@ -267,7 +267,7 @@ def test_inline_formulas_hold_nothing_that_markdown_would_change() -> None:
 
 def anchors(document: Path) -> set[str]:
     """The anchors of a Markdown document's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -406,12 +406,12 @@ TEXTS = [Path("README.md"), *sorted(DOCS.glob("*.md"))]
 
 @pytest.mark.parametrize("path", [*TEXTS, Path("dvc.yaml")], ids=str)
 def test_a_command_that_a_text_names_exists_with_its_options(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     stages = {stage.stem for stage in Path("stages").glob("[!_]*.py")}
     assert set(re.findall(r"python -m stages[ .](\w+)", text)) <= stages
     assert "-m stages." not in text
     subcommands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, rest in re.findall(r"(?:`|^ {4,})fairat ([a-z]+)\b([^`\n]*)", text, re.MULTILINE):
         assert set(re.findall(r"--[a-z-]+", rest)) <= {option for p in subcommands[name].params for option in p.opts}
-    targets = re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)

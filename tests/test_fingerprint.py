@@ -188,7 +188,9 @@ def test_what_names_files_reads_settings_or_talks_to_people_makes_no_result_stal
 
 def test_the_rooms_that_are_left_out_on_the_ground_floor_know_no_tensors() -> None:
     for room in fairat.ROOMS[: fairat.ROOMS.index(fingerprint.COMPUTING[0])]:
-        assert not re.search(r"(import|from) (torch|numpy)", Path(f"pipeline/fairat/{room}.py").read_text()), room
+        assert not re.search(
+            r"(import|from) (torch|numpy)", Path(f"pipeline/fairat/{room}.py").read_text(encoding="utf-8")
+        ), room
 
 
 def test_rendering_makes_no_training_and_no_evaluation_stale(stale: Callable[..., set[Path]]) -> None:

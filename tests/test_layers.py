@@ -50,3 +50,20 @@ def test_a_file_imports_only_from_rooms_above_its_own(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in FILES if room_of(path) not in OF_PERSONS], ids=str)
 def test_a_library_room_names_no_command_of_dvc(path: Path) -> None:
     assert re.findall(r"dvc (?:repro|gc|exp|commit|metrics)|python -m stages", path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted(Path("stages").glob("*.py"))], ids=str)
+def test_a_file_is_read_and_written_as_utf8(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr in ("read_text", "write_text") or (node.func.attr == "open" and _is_text(node)):
+            assert any(word.arg == "encoding" for word in node.keywords), f"{path}:{node.lineno}"
+
+
+def _is_text(call: ast.Call) -> bool:
+    """Whether a call of `path.open` opens text; those of images and archives are others."""
+    assert isinstance(call.func, ast.Attribute)
+    if isinstance(call.func.value, ast.Name) and call.func.value.id in ("Image", "os", "tarfile", "archive"):
+        return False
+    return not (call.args and isinstance(call.args[0], ast.Constant) and "b" in str(call.args[0].value))

@@ -91,7 +91,7 @@ def test_the_project_s_own_files_are_right() -> None:
 
 
 def test_the_example_of_own_images_is_right(with_own: Callable[[str], Study]) -> None:
-    study = with_own(Path("examples/cifar10_jpeg.yaml").read_text())
+    study = with_own(Path("examples/cifar10_jpeg.yaml").read_text(encoding="utf-8"))
     assert "cifar10_jpeg/fair_tat/s0" in study.runs
     assert study.suite("cifar10_jpeg").data.source.kind == "imagefolder"
 
@@ -154,6 +154,31 @@ def test_own_yaml_may_not_repeat_a_name(edited: Callable[..., Study], path: str,
     with pytest.raises(UserError) as caught:
         edited("own.yaml", path, value)
     assert str(caught.value).endswith(f"own.yaml: {path}: there is one of this name already; choose another name.")
+
+
+@pytest.mark.parametrize("name", ["my suite", "a@b", "a/b", "猫", "-a", "a.", "a" * 65, "a:b", "$a", ""])
+def test_a_name_that_dvc_or_a_shell_or_a_file_system_does_not_take_is_refused(
+    with_own: Callable[[str], Study], name: str
+) -> None:
+    method = "{label: AT, objective: {kind: at}}"
+    message = re.escape(
+        f"{name!r} cannot be a name: DVC, shells and file systems must take it. Use up to 64 letters and digits"
+    )
+    with pytest.raises(UserError, match=message):
+        with_own(f'methods: {{"{name}": {method}}}')
+
+
+def test_names_that_a_file_system_may_not_tell_apart_are_refused(with_own: Callable[[str], Study]) -> None:
+    with pytest.raises(UserError, match=r"methods\.AT: some file systems do not tell it from methods\.at; rename one"):
+        with_own("methods: {AT: {label: AT, objective: {kind: at}}}")
+
+
+def test_a_suite_that_would_hold_another_one_s_corrupted_images_is_refused(edited: Callable[..., Study]) -> None:
+    demo = YAML(typ="safe").load(paths.PARAMS.read_text(encoding="utf-8"))["suites"]["demo"]
+    with pytest.raises(
+        UserError, match=r"data/demo-corrupted would hold the corrupted images of another suite; rename"
+    ):
+        edited("own.yaml", "suites.demo-corrupted", demo)
 
 
 @pytest.mark.parametrize(

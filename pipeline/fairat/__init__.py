@@ -2,10 +2,11 @@
 
 ROOMS = (
     "errors",
+    "locales",
     "paths",
     "files",
-    "provenance",
     "progress",
+    "provenance",
     "lock",
     "seeds",
     "device",

@@ -20,7 +20,7 @@ def choose_device(threads: int | None = None) -> torch.device:
         threads: of the CPU; by default torch's choice. The environment variable OMP_NUM_THREADS has the last word.
 
     Raises:
-        UserError: DEVICE names something unknown, or CUDA where there is none.
+        UserError: DEVICE names something unknown, or a device that is not there.
     """
     if threads is not None and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads)
@@ -31,12 +31,23 @@ def choose_device(threads: int | None = None) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError:
         raise UserError(f"DEVICE={wanted} is not a device; use auto, cpu, cuda or cuda:0.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"DEVICE={wanted} asks for CUDA, but torch {torch.__version__} finds no CUDA device. Check the driver with "
-            "nvidia-smi, or use DEVICE=cpu (or leave DEVICE out) to run on the processor."
-        )
-    return device
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type == "cuda" and (device.index or 0) < torch.cuda.device_count():
+        return device
+    if device.type == "mps" and torch.backends.mps.is_available():
+        return device
+    raise UserError(
+        f"DEVICE={wanted} asks for a device that torch {torch.__version__} does not find here: {_found()}. Check the driver "
+        "with nvidia-smi, or use DEVICE=cpu (or leave DEVICE out) to run on the processor."
+    )
+
+
+def _found() -> str:
+    """`it finds the processor and 2 CUDA devices, cuda:0 to cuda:1`."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = {0: "no CUDA device", 1: "one CUDA device, cuda:0"}
+    return f"it finds the processor and {cuda.get(count, f'{count} CUDA devices, cuda:0 to cuda:{count - 1}')}"
 
 
 def compiled(model: torch.nn.Module) -> torch.nn.Module:

@@ -31,6 +31,6 @@ class Interrupted(UserError):
     """The user, or the queue of a cluster, ended the command. Its text says what is kept."""
 
 
-def on_one_line(error: Exception) -> str:
+def on_one_line(error: Exception | str) -> str:
     """The text of another library's error, which may run over several lines, for use within such a paragraph."""
     return " ".join(str(error).split())

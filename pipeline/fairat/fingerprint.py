@@ -94,7 +94,7 @@ def _is_module(name: str, root: Path) -> bool:
 def _used(module: str, root: Path, chosen: frozenset[str]) -> tuple[str, set[str]]:
     """The hash of a module and the modules that it imports, all without its catalogs but for the chosen entries."""
     path = _file(module, root)
-    tree = _WithoutText().visit(ast.parse(path.read_text()))
+    tree = _WithoutText().visit(ast.parse(path.read_text(encoding="utf-8")))
     catalogs = [node for node in tree.body if is_catalog(node, package=path.name == "__init__.py")]
     aside = _names(catalogs) - chosen
     body = [node for node in tree.body if node not in catalogs]

@@ -5,6 +5,9 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from fairat.errors import on_one_line
+from fairat.progress import say
+
 PACKAGES = ("torch", "torchvision", "numpy", "pyautoattack", "robustbench", "timm")
 
 
@@ -26,15 +29,26 @@ def differing(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def commit() -> str:
-    """The git commit of the working tree, with `+` behind it if files differ from it; empty outside a repository."""
+    """The git commit of the working tree, with `+` behind it if files differ from it; empty outside a repository.
+
+    `unknown` where git refuses to look into the directory, for instance because it is another user's; says so.
+    """
     try:
         head = _git("rev-parse", "HEAD")
         # DVC rewrites its lock file after every stage: a change there is not a change of code or numbers.
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
-    except (OSError, subprocess.CalledProcessError):
+    except OSError:
         return ""
+    except subprocess.CalledProcessError as error:
+        refusal = str(error.stderr).strip()
+        if "not a git repository" in refusal or "ambiguous argument 'HEAD'" in refusal:
+            return ""
+        say(f"git does not tell the commit, so results name it as unknown. It says: {on_one_line(refusal)}")
+        return "unknown"
     return head + ("+" if changed else "")
 
 
 def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+    command = ["git", *words]
+    ended = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace")
+    return ended.stdout.strip()

@@ -22,6 +22,9 @@ from fairat.settings.recipe import Recipe
 from fairat.settings.suite import Suite
 
 KEY = re.compile(r"[^/]+/[^/]+/s(0|[1-9]\d*)")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+"""What DVC, shells, file systems and MLflow all take for a name."""
+
 SECTIONS = {
     paths.PARAMS: ("methods", "zoo", "suites"),
     paths.RUNS: ("runs", "stepped"),
@@ -123,6 +126,8 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _runs_refer_to_what_there_is(self) -> "Study":
+        for section in ("suites", "methods", "zoo"):
+            _check_names(section, getattr(self, section))
         if both := sorted(set(self.methods) & set(self.zoo)):
             raise ValueError(f"zoo.{both[0]}: there is a method of this name; rename one of them")
         for name in self.methods:
@@ -234,6 +239,23 @@ class Study(Settings):
             for evaluation in evaluations
             if (path := paths.evidence(suite, run.seed, evaluation, run.method_name)).exists()
         ]
+
+
+def _check_names(section: str, names: Iterable[str]) -> None:
+    """Names become parts of files, of DVC's stages and of commands."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"{section}.{name}: {name!r} cannot be a name: DVC, shells and file systems must take it. Use up to 64 letters "
+                "and digits of ASCII, with _, - or . between them"
+            )
+        if section == "suites" and name.endswith("-corrupted"):
+            raise ValueError(f"suites.{name}: data/{name} would hold the corrupted images of another suite; rename it")
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            raise ValueError(
+                f"{section}.{name}: some file systems do not tell it from {section}.{other}; rename one of them"
+            )
 
 
 def split_key(key: str) -> tuple[str, str, int]:

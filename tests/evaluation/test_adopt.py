@@ -59,9 +59,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project with test images, fingerprints, and a published network among its runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
-    Path("params.yaml").write_text(PARAMS)
-    Path("runs.yaml").write_text(f"runs: {{{KEY}: {{suite: tiny, start: data/tiny}}}}")
-    Path("own.yaml").write_text("# nothing\n")
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    Path("runs.yaml").write_text(f"runs: {{{KEY}: {{suite: tiny, start: data/tiny}}}}", encoding="utf-8")
+    Path("own.yaml").write_text("# nothing\n", encoding="utf-8")
     for path in (ADOPTED, paths.FINGERPRINTS / "pgd" / "tiny"):
         path.parent.mkdir(parents=True)
         path.write_text("code")

@@ -46,9 +46,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with test images and a training whose weights `last` and `ema` differ, and which has no `fawa`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
-    Path("params.yaml").write_text(PARAMS)
-    Path("runs.yaml").write_text(RUNS)
-    Path("own.yaml").write_text("# nothing\n")
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    Path("runs.yaml").write_text(RUNS, encoding="utf-8")
+    Path("own.yaml").write_text("# nothing\n", encoding="utf-8")
     for evaluation in paths.EVALUATIONS:
         path = paths.FINGERPRINTS / evaluation / ("tiny/at/s1" if evaluation == "steps" else "tiny")
         path.parent.mkdir(parents=True)
@@ -138,7 +138,7 @@ def test_an_unknown_evaluation_is_answered_with_those_there_are() -> None:
 
 
 def test_a_run_without_any_of_the_weights_asked_for_is_refused() -> None:
-    Path("params.yaml").write_text(PARAMS.replace("[last, ema, fawa]", "[fawa, best]"))
+    Path("params.yaml").write_text(PARAMS.replace("[last, ema, fawa]", "[fawa, best]"), encoding="utf-8")
     with pytest.raises(UserError) as caught:
         main("pgd", "tiny/at/s1")
     assert str(caught.value) == (

@@ -25,10 +25,10 @@ ABLATIONS = {"table5": "fair_tat_one_pass", "table6": "fair_tat_constant_one_pas
 def stages() -> dict[str, dict]:
     """Every stage of dvc.yaml by its name, foreach resolved: a resolver of our own, so that DVC is not asked about itself."""
     yaml = YAML(typ="safe")
-    graph = yaml.load(GRAPH.read_text())
+    graph = yaml.load(GRAPH.read_text(encoding="utf-8"))
     values: dict[str, dict] = {}
     for file in ("params.yaml", *graph["vars"]):
-        for name, items in (yaml.load(Path(file).read_text()) or {}).items():
+        for name, items in (yaml.load(Path(file).read_text(encoding="utf-8")) or {}).items():
             values.setdefault(name, {}).update(items or {})
     found = {}
     for name, stage in graph["stages"].items():

@@ -109,7 +109,7 @@ def test_a_suite_in_which_nothing_attacks_has_no_figure_4(study):
 
 def test_the_demo_ends_with_its_tables_and_says_where_the_rest_is(study):
     demo.main()
-    text = Path(paths.DEMO).read_text()
+    text = Path(paths.DEMO).read_text(encoding="utf-8")
     assert "\x1b[1;4m60.0" in text
     for place in ("reports/tables/demo", "reports/figures/demo", "reports/metrics/demo.parquet", "dvc metrics show"):
         assert place in text

@@ -13,6 +13,7 @@ from fairat.settings.architectures import (
     XcitS12,
     ZooModel,
 )
+from fairat.settings.data import ImageFolder
 from pydantic import TypeAdapter, ValidationError
 
 READ = TypeAdapter(Architecture)
@@ -73,3 +74,9 @@ def test_published_networks_are_those_of_others() -> None:
     assert published.validate_python({"kind": "zoo", "name": "any"}) == ZooModel(name="any")
     with pytest.raises(ValidationError, match="does not match any of the expected tags: 'zoo', 'shipped_resnet18'"):
         published.validate_python({"kind": "resnet18"})
+
+
+def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ImageFolder(path=Path("~/pics")).path == tmp_path / "pics"
+    assert ImageFolder(path=Path("a?b#c%20")).path == Path("a?b#c%20")

@@ -91,7 +91,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty project on a CPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEVICE", "cpu")
-    Path("own.yaml").write_text("# nothing\n")
+    Path("own.yaml").write_text("# nothing\n", encoding="utf-8")
     path = paths.FINGERPRINTS / "pgd" / "tiny"
     path.parent.mkdir(parents=True)
     path.write_text("code")

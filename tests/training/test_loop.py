@@ -264,3 +264,21 @@ def test_a_class_without_images_is_refused_before_the_first_batch(split: str) ->
         f"There are no {split} images of class 1 (classes are numbered from 0 to 2). Give every class some, or train with "
         "fewer classes."
     )
+
+
+@pytest.mark.parametrize(("images", "batch_size", "fits"), [(100, 40, 0), (81, 40, 41), (81, 1, 3), (41, 40, 41)])
+def test_a_batch_of_a_single_image_is_refused_with_a_size_that_fits(images: int, batch_size: int, fits: int) -> None:
+    settings = tiny_settings({"objective": "at"})
+    recipe = settings.recipe.model_copy(update={"batch_size": batch_size})
+    state = TrainingState.fresh(tiny_network(), settings)
+    run = train(state, replace(settings, recipe=recipe), tiny_images(images, 1), tiny_images(30, 2))
+    if not fits:
+        next(run)
+        return
+    message = (
+        f"{images} training images in batches of {batch_size} leave a batch of one image, which batch norm cannot normalize. "
+        f"Set recipe.batch_size to {fits}, or another size that leaves no single image."
+    )
+    with pytest.raises(UserError) as caught:
+        next(run)
+    assert str(caught.value) == message

@@ -51,7 +51,7 @@ def test_a_file_beside_the_record_is_compared_with_it(tmp_path: Path) -> None:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from fairat import paths
 from fairat.files import sha256_of
-from fairat.settings.base import Real, Settings
+from fairat.settings.base import Real, Settings, UserPath
 
 
 class NetworkSettings(Settings):
@@ -140,7 +140,7 @@ class XcitS12(NetworkSettings):
     kind: Literal["xcit_s12"] = "xcit_s12"
     place: ClassVar[str] = "checkpoint"
     robustbench: ClassVar[str] = "Debenedetti2022Light_XCiT-S12"
-    checkpoint: Literal["robustbench"] | Path | None = None
+    checkpoint: Literal["robustbench"] | UserPath | None = None
     drop_path: Annotated[Real, Field(ge=0, lt=1)] = 0.05
 
     @property
@@ -176,7 +176,7 @@ class ZooModel(NetworkSettings):
     place: ClassVar[str] = "path"
     name: str
     dataset: Literal["cifar10", "cifar100"] = "cifar10"
-    path: Path | None = None
+    path: UserPath | None = None
 
     @property
     def title(self) -> str:
@@ -221,7 +221,7 @@ class TimmModel(NetworkSettings):
     kind: Literal["timm"] = "timm"
     place: ClassVar[str] = "checkpoint"
     name: str
-    checkpoint: Path | None = None
+    checkpoint: UserPath | None = None
     size: PositiveInt | None = None
 
     @property

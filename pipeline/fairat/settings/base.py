@@ -3,6 +3,7 @@
 import hashlib
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -39,6 +40,9 @@ Real = Annotated[float, BeforeValidator(_number)]
 PixelDistance = Annotated[float, BeforeValidator(_number), AfterValidator(_pixel_units)]
 """A radius or step in units of [0, 1] images, usually written as a quotient such as `8/255`."""
 
+
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+"""The path of a file or directory of the user's; `~` is the home directory."""
 
 _Settings = TypeVar("_Settings", bound=Settings)
 

@@ -1,12 +1,11 @@
 """Where the images of a suite come from, and how they are split; a `kind` in params.yaml chooses the source."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
-from fairat.settings.base import Real, Settings
+from fairat.settings.base import Real, Settings, UserPath
 
 
 def _of_a_file(url: str) -> str:
@@ -43,7 +42,7 @@ class Archive(Settings):
 
     url: Url
     md5: Md5
-    archive: Path | None = None
+    archive: UserPath | None = None
 
 
 class Cifar10(Archive):
@@ -93,7 +92,7 @@ class ImageFolder(Settings):
     """
 
     kind: Literal["imagefolder"] = "imagefolder"
-    path: Path
+    path: UserPath
     size: PositiveInt | None = None
     channels: Literal[1, 3] = 3
     convert: bool = False

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fairat import locales
 from fairat.console import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -66,4 +67,5 @@ def warm(command: Annotated[list[str], typer.Argument(help="such as `dvc repro d
 
 def main() -> None:
     """What the shell calls."""
+    locales.ensure_utf8()
     run_app(app)

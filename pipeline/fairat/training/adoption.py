@@ -59,6 +59,6 @@ def adopt(directory: Path, architecture: PublishedNetwork, record: RunRecord) ->
         sha256 = save_weights(paths.weights(beside, "last"), model.state_dict(), origin)
         weights = dict.fromkeys(WEIGHT_SETS, ABSENT) | {"last": WeightsRecord(present=True, sha256=sha256)}
         # No epochs, but where every run has its history, so that trackers need not ask.
-        (beside / "history.csv").write_text("epoch\n")
+        (beside / "history.csv").write_text("epoch\n", encoding="utf-8")
         files = {"history.csv": sha256_of(beside / "history.csv")}
         record.model_copy(update={"weights": weights, "files": files}).save(beside)

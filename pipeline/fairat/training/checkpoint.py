@@ -172,7 +172,7 @@ def _class_rows(state: TrainingState, class_names: Sequence[str]) -> list[dict[s
 
 
 def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         columns = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

@@ -99,11 +99,12 @@ def train(
         on_batch: called after every batch with its number of images, for progress; must not wait for the device.
 
     Raises:
-        UserError: a class has no training or no validation images.
+        UserError: a class has no training or no validation images, or a batch would hold a single image.
         FloatingPointError: a loss was not finite; names epoch, batch, radii and learning rate. Nothing of that epoch is kept.
     """
     _require_every_class("training", training.labels, settings.num_classes)
     _require_every_class("validation", validation.labels, settings.num_classes)
+    _require_no_single_image(len(training.labels), settings.recipe.batch_size)
     images = AugmentedImages(training.images, settings.recipe.augmentation, training.labels.device)
     validation_images = validation.images.to(validation.labels.device).to(torch.float32) / 255
     if settings.method.needs_start_record and not state.history.records:
@@ -141,6 +142,18 @@ def _require_every_class(split: str, labels: Tensor, num_classes: int) -> None:
             f"There are no {split} images of class {shown} (classes are numbered from 0 to {num_classes - 1}). Give every "
             "class some, or train with fewer classes."
         )
+
+
+def _require_no_single_image(images: int, batch_size: int) -> None:
+    """A batch norm cannot normalize one value: the deepest features of small images are single pixels."""
+    if images % batch_size != 1 and batch_size > 1:
+        return
+    fits = next((size for size in range(max(batch_size, 2), images + 1) if images % size != 1), None)
+    remedy = f"Set recipe.batch_size to {fits}" if fits else "Add images"
+    raise UserError(
+        f"{images} training images in batches of {batch_size} leave a batch of one image, which batch norm cannot "
+        f"normalize. {remedy}, or another size that leaves no single image."
+    )
 
 
 def _train_epoch(
