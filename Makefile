@@ -7,9 +7,12 @@ READY := $(VENV)/.ready
 # DVC runs every stage as `python -m stages.…`: the environment's own Python must come first.
 WITH_ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 export MLFLOW_PORT ?= 5000
+# Of `make faults`: how many of each random fault, and the seed of their moments.
+N ?= 20
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stages test test-all check paper bench ui clean pins
+.PHONY: help setup repository faults demo demo-stages test test-all check paper bench ui clean pins
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,7 +31,11 @@ $(READY): requirements/all.txt requirements/uv.txt pyproject.toml
 # A run of the demo keeps one core busy, so two are made at a time; `dvc repro demo` then does what is left.
 DEMO_RUNS = sed -n 's|^  \(demo/[^ :]*\): *{.*|\1|p' runs.yaml own.yaml
 
-demo: $(READY) ## the whole graph on scikit-learn's digits, then its main table (minutes on a CPU)
+# git says itself why it refuses a directory. A downloaded ZIP has no repository, and DVC works in none.
+repository:
+	@git rev-parse --git-dir >/dev/null || { echo "DVC works in a git repository only. In an unpacked ZIP, type: git init"; exit 1; }
+
+demo: repository $(READY) ## the whole graph on scikit-learn's digits, then its main table (minutes on a CPU)
 	@$(WITH_ENVIRONMENT) fairat warm $(MAKE) --no-print-directory demo-stages
 	@cat reports/demo.txt
 
@@ -43,6 +50,9 @@ test: $(READY) ## the tests, but for those that take minutes
 
 test-all: $(READY) ## all tests, with runs of DVC, TeX and a compiler
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+faults: $(READY) ## kills, flips, full disks and dead servers, tallied (N=20 of each, SEED=0)
+	@$(BIN)/python -m tests.faults --number $(N) --seed $(SEED)
 
 check: $(READY) ## ruff and pyright
 	@$(BIN)/ruff format --check --quiet .

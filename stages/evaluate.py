@@ -16,6 +16,7 @@ from fairat.errors import UserError
 from fairat.evaluation import EVALUATIONS, evaluate_model
 from fairat.evaluation.ledger import Ledger
 from fairat.evaluation.protocol import EvaluationSet, Watcher
+from fairat.files import require_space
 from fairat.fingerprint import recorded
 from fairat.lock import held
 from fairat.results.evidence import Origin, stacked, write_evidence
@@ -37,6 +38,10 @@ DECISIVE = {
 """What decides the predictions: parts of an evaluation with other ones are not taken up."""
 
 
+SPACE = 16 << 20
+"""Bytes that evidence and what is kept of it until then surely need no more of."""
+
+
 def main(
     evaluation: Annotated[str, typer.Argument(help="pgd, autoattack, square, corruptions or steps")],
     key: Annotated[str, typer.Argument(help="a run of runs.yaml, such as demo/at/s0")],
@@ -53,20 +58,20 @@ def main(
 def evaluate_run(run: Run, evaluation: str) -> None:
     """Evaluates one run; goes on where a killed evaluation of the same code, data, weights and settings stopped."""
     began, device = time.perf_counter(), choose_device(run.suite.threads)
+    evidence = paths.evidence(run.suite_name, run.seed, evaluation, run.method_name)
+    kept = paths.resume(run.suite_name, run.method_name, run.seed, evaluation)
+    for place in (kept, evidence.parent):
+        require_space(place, SPACE)
     record = RunRecord.load(run.directory)
     names, test = present_weights(run, record), images_of(run, record, device)
     origin = described(run, record, evaluation, names, device)
-    ledger = Ledger(
-        paths.resume(run.suite_name, run.method_name, run.seed, evaluation),
-        origin.model_dump(mode="json", include=DECISIVE),
-        origin.conditions,
-    )
+    ledger = Ledger(kept, origin.model_dump(mode="json", include=DECISIVE), origin.conditions)
     say_what_is_done(run, evaluation, ledger)
     with keeping(lambda: f"{run.key} {evaluation}: every attack that was finished on a block of images is kept."):
         blocks, remarks = evaluate_sets(run, record, evaluation, names, test, ledger)
     changed = (f"parts of it: {ledger.changed}",) if ledger.changed else ()
     origin = origin.model_copy(update={"seconds": time.perf_counter() - began, "changed_conditions": changed})
-    write_evidence(paths.evidence(run.suite_name, run.seed, evaluation, run.method_name), stacked(blocks), origin)
+    write_evidence(evidence, stacked(blocks), origin)
     ledger.close()
     lines = [f"{run.key} {evaluation}: {origin.seconds:.0f} s on {origin.device}, {memory_in_words(device)}"]
     lines += [f"  {name}: {summary(rows, test.class_names)}" for name, rows in zip(names, blocks, strict=True)]

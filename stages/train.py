@@ -13,7 +13,7 @@ from fairat.console import console, keeping, progress
 from fairat.data.canonical import Manifest, verified_split
 from fairat.device import choose_device, compiled, conditions, memory_in_words, name_of, peak_memory
 from fairat.errors import UserError
-from fairat.files import whole_directory
+from fairat.files import require_space, whole_directory
 from fairat.fingerprint import recorded
 from fairat.lock import held
 from fairat.settings.averaging import WEIGHT_SETS
@@ -24,6 +24,9 @@ from fairat.training.checkpoint import Saver, load_resumable, load_weights, save
 from fairat.training.guard import PatienceGuard
 from fairat.training.loop import LabeledImages, TrainingSettings, TrainingState, train
 from fairat.training.record import MEASURED, RECORD, RunRecord, WeightsRecord, shape_in_words
+
+COPIES = 15
+"""How many times the network is written: two resume states with optimizer and averages, and four weight sets."""
 
 
 def main(key: Annotated[str, typer.Argument(help="a run of runs.yaml, such as demo/at/s0")]) -> None:
@@ -56,6 +59,8 @@ def train_run(run: Training) -> None:
     if run.begun_from is None:  # known only now: building the network may have downloaded what it starts from
         record = record.model_copy(update={"start_sha256": run.architecture.start_sha256})
     resume = paths.resume(run.suite_name, run.method_name, run.seed)
+    for place in (resume, run.directory.parent):
+        require_space(place, COPIES * size_of(state.model))
     identity = f"{record.fingerprint}/{record.data}/{record.start_sha256}/{run.seed}"
     if (before := load_resumable(resume, state, identity)) is not None:
         record = taken_up(record, before, run, state)
@@ -68,6 +73,11 @@ def train_run(run: Training) -> None:
     save(record, state, run.directory)
     live.finish(run.directory)
     shutil.rmtree(resume, ignore_errors=True)
+
+
+def size_of(model: torch.nn.Module) -> int:
+    """Bytes of a network's tensors."""
+    return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
 def taken_up(record: RunRecord, before: Mapping[str, str], run: Training, state: TrainingState) -> RunRecord:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairat import files
 from fairat.errors import UserError
-from fairat.files import whole_directory, whole_file
+from fairat.files import require_space, whole_directory, whole_file
 from safetensors.torch import save_file
 
 WHOLE = pytest.mark.parametrize("whole", [whole_file, whole_directory])
@@ -80,3 +81,34 @@ def test_the_umask_alone_says_who_may_read_a_file(mask: int, mode: int, tmp_path
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "name").stat().st_mode) == mode
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UserError, match=r"file/deep cannot be written \(Not a directory\)\. Make it .*; nothing was begun"
+    ):
+        require_space(tmp_path / "file/deep", 1)
+
+
+def test_a_disk_without_the_space_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    require_space(tmp_path / "deep", 1)
+    with pytest.raises(UserError, match=r"deep needs 1,\d{3},\d{3},\d{3} MiB, but its disk has .* MiB free\. Free"):
+        require_space(tmp_path / "deep", 1 << 50)
+
+
+def test_leftovers_of_dead_processes_are_removed_and_those_of_others_stay(tmp_path: Path) -> None:
+    host, alive = files._host(), os.getppid()
+    dead, living, old = f".name.{host}-999999999.part", f".name.{host}-{alive}.part", ".name.elsewhere-1.new.part"
+    for name in (dead, living, old, ".name.elsewhere-2.part", ".other.part"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / old, (0, 0))
+    with whole_file(tmp_path / "name") as beside:
+        beside.write_text("new")
+    assert {path.name for path in tmp_path.iterdir()} == {"name", living, ".name.elsewhere-2.part", ".other.part"}
+
+
+@pytest.mark.parametrize("text", ["I/O error (os error 28)", "[Errno 28] No space left on device"])
+def test_a_full_disk_is_known_also_from_the_words_of_other_libraries(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No space is left to write"), whole_file(tmp_path / "name"):
+        raise RuntimeError(text)

@@ -1,14 +1,20 @@
 """The whole graph under DVC, on a copy of the project with two one-epoch runs: what a user types, and what re-runs."""
 
+import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 # In one process, so that the project is made once.
@@ -23,6 +29,7 @@ COPIED = (
     "runs.yaml",
     "own.yaml",
     "dvc.yaml",
+    "requirements",
     ".dvcignore",
     ".gitignore",
 )
@@ -203,3 +210,104 @@ def test_a_wrong_key_stops_the_graph_with_its_path_and_leaves_everything(project
     (project.directory / "params.yaml").write_text(before)
     assert project.repro("demo") in ([], ["fingerprint"])
     assert (project.directory / "reports/demo.txt").exists()
+
+
+OWN = """
+suites:
+  pics:
+    title: Pictures
+    reads: pics
+    data: {source: {kind: imagefolder, path: pics}, validation_fraction: 0.2, corruptions: {kind: made, seed: 0}}
+    architecture: {kind: preact_resnet18, width: 4}
+    threat: {epsilon: 8/255, step_size: 2/255, num_steps: 2}
+    recipe: {epochs: 2000, batch_size: 16, augmentation: {crop_padding: 1, padding: zero}}
+    threads: 1
+    weights: [last]
+    evaluation:
+      pgd: {steps: [2], step_size: 2/255}
+      autoattack: {iterations: 5, target_classes: 1, queries: 20}
+      square: {queries: 20}
+      corruptions: {}
+runs:
+  pics/at/s0: {suite: pics, start: data/pics}
+"""
+
+
+def draw(directory: Path, numbers: range) -> None:
+    """Tiny images of two classes, for training and for tests."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (directory / split / name).mkdir(parents=True, exist_ok=True)
+            for number in numbers:
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(directory / split / name / f"{number:04}.png")
+
+
+@pytest.fixture
+def pictures(project: Project) -> Iterator[Path]:
+    """A suite on images of a person's own; the directory of the images."""
+    before = (project.directory / "own.yaml").read_text()
+    (project.directory / "own.yaml").write_text(OWN)
+    draw(project.directory / "pics", range(20))
+    yield project.directory / "pics"
+    shutil.rmtree(project.directory / "pics", ignore_errors=True)
+    (project.directory / "own.yaml").write_text(before)
+
+
+def test_images_of_one_s_own_that_are_added_changed_or_gone_are_noticed(project: Project, pictures: Path) -> None:
+    assert "prepare@pics" in project.repro("prepare@pics")
+    assert project.repro("prepare@pics") == []
+    draw(pictures, range(20, 25))
+    assert project.repro("prepare@pics") == ["prepare@pics"]
+    Image.new("RGB", (8, 8)).save(pictures / "test/cat/0000.png")
+    assert project.repro("prepare@pics") == ["prepare@pics"]
+    (pictures / "train/dog/0003.png").unlink()
+    assert project.repro("prepare@pics") == ["prepare@pics"]
+    shutil.rmtree(pictures)
+    assert "missing data 'source'" in project.run("dvc", "repro", "prepare@pics", check=False)
+
+
+def test_a_training_whose_dvc_was_killed_is_not_trained_twice(project: Project, pictures: Path) -> None:
+    project.repro("prepare@pics")
+    command = ["dvc", "repro", "train@pics/at/s0"]
+    dvc = subprocess.Popen(
+        command, cwd=project.directory, env=project.environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    owner = project.directory / ".resume/locks/train/pics/at/s0/owner.json"
+    try:
+        wait_for(owner.exists)
+        dvc.kill()
+        dvc.wait()
+        said = project.run(*command, check=False)
+        assert re.search(r"pics/at/s0 is being trained already, by process \d+ on \S+, since 20", said), said
+    finally:
+        child = json.loads(owner.read_text())["process"]
+        os.kill(child, signal.SIGINT)
+        wait_for(lambda: not Path("/proc", str(child)).exists())
+    kept = project.directory / ".resume/train/pics/at/s0/state.pt"
+    assert kept.exists()
+
+
+def test_ctrl_c_ends_a_training_soon_and_says_what_is_kept(project: Project, pictures: Path) -> None:
+    project.repro("prepare@pics")
+    command = [sys.executable, "-m", "stages", "train", "pics/at/s0"]
+    training = subprocess.Popen(
+        command, cwd=project.directory, env=project.environment, stderr=subprocess.PIPE, text=True
+    )
+    wait_for((project.directory / ".resume/train/pics/at/s0/state.pt").exists)
+    began = time.monotonic()
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=60)
+    assert time.monotonic() - began < 3
+    assert training.returncode == 130
+    assert re.search(
+        r"Stopped\. pics/at/s0: the epochs up to \d+ of 2000 are kept\. The same command goes on from there\.", said
+    )
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -168,6 +168,14 @@ def test_a_name_that_dvc_or_a_shell_or_a_file_system_does_not_take_is_refused(
         with_own(f'methods: {{"{name}": {method}}}')
 
 
+def test_images_of_one_s_own_are_named_where_dvc_sees_them_change(with_own: Callable[[str], Study]) -> None:
+    example = Path("examples/cifar10_jpeg.yaml").read_text(encoding="utf-8")
+    wrong = "\n".join(line for line in example.splitlines() if "reads:" not in line)
+    message = r"suites\.cifar10_jpeg\.reads: is missing, but must be the path of the images, data/archives/cifar10-jpeg\.tar\.xz"
+    with pytest.raises(UserError, match=message):
+        with_own(wrong)
+
+
 def test_names_that_a_file_system_may_not_tell_apart_are_refused(with_own: Callable[[str], Study]) -> None:
     with pytest.raises(UserError, match=r"methods\.AT: some file systems do not tell it from methods\.at; rename one"):
         with_own("methods: {AT: {label: AT, objective: {kind: at}}}")

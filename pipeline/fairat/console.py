@@ -1,5 +1,6 @@
 """What stages share on the terminal: errors without a traceback, progress with time left."""
 
+import os
 import signal
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import wraps
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from rich.console import Console
@@ -49,9 +51,8 @@ def run_app(app: Callable[[], object]) -> None:
 
     A process that is asked to end (SIGTERM, as queues do at the end of the time) ends as with Ctrl-C.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with told_to(Terminal()):
+        with told_to(Terminal()), _ended_as_with_ctrl_c():
             app()
     except Interrupted as error:
         errors.print(f"[bold]Stopped.[/] {escape(paragraph(error))}", soft_wrap=True)
@@ -62,6 +63,23 @@ def run_app(app: Callable[[], object]) -> None:
     except UserError as error:
         errors.print(f"[bold red]Error:[/] {escape(paragraph(error))}", soft_wrap=True)
         sys.exit(1)
+
+
+@contextmanager
+def _ended_as_with_ctrl_c() -> Iterator[None]:
+    """While it lasts, SIGTERM interrupts this process; its forks, such as a pool's workers, end at once."""
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def stoppable(command: Callable[_Arguments, _Given]) -> Callable[_Arguments, _Given]:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,33 @@ def whole_directory(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def require_space(directory: Path, needed: int) -> None:
+    """Makes a directory, and sees to it that hours are not spent on what cannot be written there.
+
+    Args:
+        directory: where something will be written.
+        needed: bytes.
+
+    Raises:
+        UserError: it cannot be written, or its disk has less space than that.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{directory} cannot be written ({error.strerror}). Make it writable, or run the command as the user to whom it "
+            "belongs; nothing was begun."
+        ) from None
+    if (free := shutil.disk_usage(directory).free) < needed:
+        raise UserError(
+            f"{directory} needs {needed / 2**20:,.0f} MiB, but its disk has {free / 2**20:,.0f} MiB free. Free some space and "
+            "run the command again; nothing was begun.",
+            Hint.FREE,
+        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from fairat.methods.method import Method
 from fairat.settings.architectures import Architecture, PublishedNetwork
 from fairat.settings.averaging import Averaging
 from fairat.settings.base import Settings, merged
+from fairat.settings.data import ImageFolder
 from fairat.settings.presentation import Presentation, Published
 from fairat.settings.recipe import Recipe
 from fairat.settings.suite import Suite
@@ -128,6 +129,8 @@ class Study(Settings):
     def _runs_refer_to_what_there_is(self) -> "Study":
         for section in ("suites", "methods", "zoo"):
             _check_names(section, getattr(self, section))
+        for name, suite in self.suites.items():
+            _check_reads(name, suite)
         if both := sorted(set(self.methods) & set(self.zoo)):
             raise ValueError(f"zoo.{both[0]}: there is a method of this name; rename one of them")
         for name in self.methods:
@@ -256,6 +259,16 @@ def _check_names(section: str, names: Iterable[str]) -> None:
             raise ValueError(
                 f"{section}.{name}: some file systems do not tell it from {section}.{other}; rename one of them"
             )
+
+
+def _check_reads(name: str, suite: Suite) -> None:
+    """DVC cannot look into a source, so a suite says twice where images of one's own are."""
+    source = suite.data.source
+    if isinstance(source, ImageFolder) and suite.reads != str(source.path):
+        raise ValueError(
+            f"suites.{name}.reads: is {suite.reads or 'missing'}, but must be the path of the images, {source.path}: there "
+            "DVC sees that images were changed, added or removed"
+        )
 
 
 def split_key(key: str) -> tuple[str, str, int]:

@@ -24,6 +24,7 @@ MAIN_SUITE = "cifar10"
 
 _NOTHING = (
     "title",
+    "reads",
     "label",
     "short",
     "group",

@@ -16,6 +16,8 @@ class Suite(Settings):
 
     Attributes:
         title: the heading of its columns in tables.
+        reads: the file or directory that DVC watches: when it changes, the images are prepared anew. Of images of your own
+            it is their path; of all others the versions of the packages that decode them.
         statistics: constants of the normalization; by default those of the training images.
         normalize: whether models normalize at all.
         epoch_scale: multiplies the epochs of every recipe of the suite, native ones included.
@@ -24,6 +26,7 @@ class Suite(Settings):
     """
 
     title: str
+    reads: str = ""
     data: Data
     architecture: Architecture
     normalize: bool = True
