@@ -126,6 +126,7 @@ def run(
         heedless: whether it begins without a look at the space on the disk.
     """
     log = directory / "log.txt"
+    log.touch()
     began = time.monotonic()
     process = os.fork()
     if not process and heedless:
