@@ -257,3 +257,16 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="its content does not match its digest"):
             read_evidence(path)
+
+
+def test_evidence_of_unlike_conditions_is_said():
+    same = {"torch": "2.15", "threads": "1"}
+    origins = [origin(seed=seed, conditions=same) for seed in (0, 1)]
+    assert evidence.unlike_conditions(origins) == []
+    origins.append(
+        origin(seed=2, conditions=same | {"threads": "8"}, changed_conditions=("parts of it: threads 2 (now 8)",))
+    )
+    assert evidence.unlike_conditions(origins) == [
+        "threads is not the same everywhere: 1 in pgd of fair_tat/s0 and 1 more; 8 in pgd of fair_tat/s2",
+        "pgd of fair_tat/s2: parts of it: threads 2 (now 8)",
+    ]

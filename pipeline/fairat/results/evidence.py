@@ -86,6 +86,33 @@ class Origin(Settings):
         return {"corruptions": _CORRUPTION, "steps": _STEPS}.get(self.evaluation, _ATTACK)
 
 
+def unlike_conditions(origins: Sequence[Origin]) -> list[str]:
+    """What could make evidence differ in the last bits besides code, data and settings: a sentence each.
+
+    A condition that is not the same everywhere, with what has which; and evidence that was begun under other conditions.
+    """
+    of_condition: dict[str, dict[str, list[str]]] = {}
+    for origin in origins:
+        place = f"{origin.evaluation} of {origin.method}/s{origin.seed}"
+        for name, value in origin.conditions.items():
+            of_condition.setdefault(name, {}).setdefault(value, []).append(place)
+    found = [
+        f"{name} is not the same everywhere: "
+        + "; ".join(f"{value} in {_counted(places)}" for value, places in held.items())
+        for name, held in of_condition.items()
+        if len(held) > 1
+    ]
+    for origin in origins:
+        found += [
+            f"{origin.evaluation} of {origin.method}/s{origin.seed}: {text}" for text in origin.changed_conditions
+        ]
+    return found
+
+
+def _counted(places: Sequence[str]) -> str:
+    return places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
+
+
 def attack_rows(
     weights: str,
     attack: str,
