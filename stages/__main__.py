@@ -31,9 +31,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    locales.ensure_utf8()
-    if (status := warm.handed_over()) is not None:
-        sys.exit(status)
-    from fairat.console import run_app
-
+    try:
+        locales.ensure_utf8()
+        if (status := warm.handed_over()) is not None:
+            sys.exit(status)
+        from fairat.console import run_app
+    except KeyboardInterrupt:
+        sys.exit(130)  # nothing was begun
     run_app(main)
